@@ -1,0 +1,263 @@
+"""What the tasks run: `nox --no-venv` in Pixi's environments, else in .nox, with the packages of pyproject.toml."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NoReturn
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+# Pixi's environments already hold everything.
+PIXI = "--no-venv" in sys.argv
+# What the torch of pyproject.toml was built for.
+BUILD_CUDA = "13.0"
+GROUPS = {"tools": ["tools"], "gpu": ["gpu", "test"], "lint": ["lint"]}
+# Bytes to download and on disk, on linux-64; elsewhere PyTorch comes without CUDA and is smaller.
+SIZES = {"tools": (2e6, 50e6), "gpu": (3.0e9, 6.1e9), "lint": (40e6, 140e6)}
+
+# The tool's own words are all that should be seen.
+logging.getLogger("nox").setLevel(logging.WARNING)
+
+# The sessions share environments, which nox's own can't.
+session = functools.partial(nox.session, venv_backend="none")
+
+
+@session
+def doctor(session: nox.Session) -> None:
+    """Say what is wrong with GPU or driver."""
+    kit(session, "tools")
+
+
+@session
+def report(session: nox.Session) -> None:
+    """Show a record for people."""
+    kit(session, "tools")
+
+
+@session
+def check(session: nox.Session) -> None:
+    """Run a verified kernel on every GPU."""
+    kit(session, "gpu")
+
+
+@session
+def bench(session: nox.Session) -> None:
+    """Measure matmul speed."""
+    kit(session, "gpu")
+
+
+@session
+def smoke(session: nox.Session) -> None:
+    """Prove this machine; before PyTorch is downloaded, doctor says whether the driver can run it."""
+    if not is_ready("gpu") and not wants_help(session):
+        ask_doctor(session)
+    kit(session, "gpu")
+
+
+@session
+def test(session: nox.Session) -> None:
+    """Run the tests, in the repository's root; arguments go to pytest."""
+    folder = Path(os.environ.get("INIT_CWD", ROOT) if PIXI else session.invoked_from)
+    arguments = session.posargs
+    if folder != ROOT:  # paths keep their meaning
+        arguments = [str(folder / a) if (folder / a.split("::")[0]).exists() else a for a in arguments]
+    become(session, environment("gpu"), "pytest", *arguments)
+
+
+@session
+def lint(session: nox.Session) -> None:
+    """Run every linter, also after one has failed."""
+    tools = str(environment("lint").parent)
+    path = os.pathsep.join([tools, os.environ["PATH"]])
+    files = repository_files()
+    toml = [name for name in files if name.endswith(".toml")]
+    workflows = [name for name in files if name.startswith(".github/workflows/")]
+    checks = [
+        (["ruff", "check"], ["."]),
+        (["ruff", "format", "--check"], ["."]),
+        (["typos", "--force-exclude"], files),
+        (["taplo", "lint"], toml),
+        (["taplo", "format", "--check", "--diff"], toml),
+        (["shellcheck"], [name for name in files if is_shell_script(ROOT / name)]),
+        (["zizmor", "--offline", "--persona", "pedantic"], workflows),
+        (["actionlint"], workflows),
+    ]
+    if not PIXI and not shutil.which("actionlint", path=path):
+        session.warn("actionlint: NOT RUN, since PyPI has no package that holds it; `pixi run lint` runs it")
+        checks.pop()
+    failed = [" ".join(command) for command, paths in checks if not passes(command, paths, path)]
+    if failed:
+        session.error(f"{len(failed)} of {len(checks)} linters failed: {', '.join(failed)}")
+    print(f"lint: all {len(checks)} passed")
+
+
+def kit(session: nox.Session, name: str) -> None:
+    """Run a command of the kit where the user stands, so that paths keep their meaning. Help never needs PyTorch."""
+    python = environment("tools" if wants_help(session) else name)
+    become(session, python, "gpusmoke", session.name, *session.posargs, folder=session.invoked_from)
+
+
+def wants_help(session: nox.Session) -> bool:
+    """Whether the user only asks for the options."""
+    return not {"-h", "--help"}.isdisjoint(session.posargs)
+
+
+def ask_doctor(session: nox.Session) -> None:
+    """Stop where the download can't help; doctor's answer is the answer then."""
+    command = [environment("tools"), "-P", "-m", "gpusmoke", "doctor", "--build-cuda", BUILD_CUDA]
+    command += [flag for flag in session.posargs if flag == "--json"]
+    answer = subprocess.run(command, env=kit_environ(), cwd=session.invoked_from, stdout=subprocess.PIPE, timeout=120)
+    if answer.returncode:
+        sys.stdout.buffer.write(answer.stdout)
+        sys.exit(answer.returncode)
+    say(f"doctor has nothing against a CUDA {BUILD_CUDA} build of PyTorch here")
+
+
+def kit_environ() -> dict[str, str]:
+    """The kit is used from src/ and, outside Pixi too, has to know which repository it is about."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "PIXI_PROJECT_ROOT": str(ROOT)}
+
+
+def become(session: nox.Session, python: Path, *arguments: str, folder: str | Path = ROOT) -> None:
+    """Give way to the tool, so that exit code, output and signals are its own: nox would turn every failure into 1."""
+    if len(session._runner.manifest) > 1:
+        stop(f"name one session at a time: {session.name} takes the place of nox, which then runs no other")
+    os.chdir(folder)
+    command = [str(python), "-P", "-m", *arguments]
+    if os.name == "nt":  # its exec does not wait
+        sys.exit(subprocess.run(command, env=kit_environ()).returncode)
+    os.execve(python, command, kit_environ())  # noqa: S606 - no shell is wanted
+
+
+# ── Environments from PyPI ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def environment(name: str) -> Path:
+    """The Python of an environment, which is made first where it is missing, unfinished or out of date."""
+    if PIXI:
+        return Path(sys.executable)
+    if not is_ready(name):
+        import fcntl  # Windows has none, and only Pixi there
+
+        (ROOT / ".nox").mkdir(exist_ok=True)
+        with (ROOT / ".nox" / f"{name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting for another run, which is installing .nox/{name}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_ready(name):
+                install(name, lock.fileno())
+    return ROOT / ".nox" / name / "bin" / "python"
+
+
+def requirements(name: str) -> tuple[str, ...]:
+    """What pyproject.toml pins for an environment."""
+    return nox.project.dependency_groups(PYPROJECT, *GROUPS[name])
+
+
+def stamp(name: str) -> str:
+    """What a finished environment was made for and from."""
+    return "\n".join([f"{sysconfig.get_platform()}, Python {sysconfig.get_python_version()}", *requirements(name)])
+
+
+def is_ready(name: str) -> bool:
+    """Whether nothing has to be installed."""
+    written = ROOT / ".nox" / name / "stamp"
+    return PIXI or (written.is_file() and written.read_text(encoding="utf-8") == stamp(name))
+
+
+def install(name: str, lock: int) -> None:
+    """Make an environment from nothing, its stamp last: an interrupted one is never taken for a finished one."""
+    folder = ROOT / ".nox" / name
+    download, on_disk = SIZES[name]
+    shutil.rmtree(folder, ignore_errors=True)
+    # pip keeps every download until the last package is unpacked, and one more copy in its cache.
+    needed = on_disk + download * (1 if os.environ.get("PIP_NO_CACHE_DIR") else 2)
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        stop(
+            f"installing {folder} takes {size(needed)}, but {size(free)} are free there; free some, or put the "
+            f"repository on a larger disk (PIP_NO_CACHE_DIR=1 saves {size(download)})"
+        )
+    say(f"downloading {size(download)} from PyPI into {folder} ({size(on_disk)} on disk), this once")
+    run_pip = [folder / "bin" / "python", "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    (folder / "tmp").mkdir(parents=True)
+    environ = os.environ | {"TMPDIR": str(folder / "tmp")}  # /tmp may be small
+    log = folder.with_suffix(".log")
+    with log.open("w") as quiet:
+        output = sys.stderr if sys.stderr.isatty() else quiet  # progress is for people
+        for command in ([sys.executable, "-I", "-m", "venv", folder], [*run_pip, *requirements(name)]):
+            # No deadline: pip has its own for a silent network, and a slow one may take hours. pip inherits the lock:
+            # one that outlives this process still keeps others away.
+            if subprocess.run(command, env=environ, stdout=output, stderr=output, pass_fds=[lock]).returncode:
+                words = "above" if output is sys.stderr else f"in {log}"
+                stop(
+                    f"{folder} could not be installed from PyPI (pip's words are {words}): check the network, or set "
+                    "HTTPS_PROXY or PIP_INDEX_URL; then run the same command again"
+                )
+    shutil.rmtree(folder / "tmp")
+    (folder / "stamp").write_text(stamp(name), encoding="utf-8")
+
+
+def size(count: float) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def say(text: str) -> None:
+    """Standard output belongs to the tool."""
+    print(f"nox: {text}", file=sys.stderr, flush=True)
+
+
+def stop(sentence: str) -> NoReturn:
+    """Say why a task can't be started."""
+    say(sentence)
+    sys.exit(2)
+
+
+# ── Linting ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def repository_files() -> list[str]:
+    """What git tracks or would track: environments and results are none of a linter's business."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if listing.returncode:
+        stop("lint asks git which files are yours, but this is no git repository: git init")
+    return [name for name in listing.stdout.split("\0") if (ROOT / name).is_file()]
+
+
+def is_shell_script(file: Path) -> bool:
+    """Whether the first line names a shell that shellcheck knows."""
+    with file.open("rb") as text:
+        return re.match(rb"#!.*\b(sh|bash)\b", text.readline()) is not None
+
+
+def passes(command: list[str], paths: list[str], path: str) -> bool:
+    """Run a linter; one that is missing, or has no file to look at, fails."""
+    name = " ".join(command)
+    if not paths:
+        print(f"lint: {name}: FAILED, there is no file for it", flush=True)
+        return False
+    try:
+        done = subprocess.run(
+            [*command, *paths], cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=300
+        )
+    except FileNotFoundError:
+        print(f"lint: {name}: FAILED, {command[0]} is not on PATH", flush=True)
+        return False
+    print(
+        f"lint: {name}: ok" if done.returncode == 0 else f"lint: {name}: FAILED\n{done.stdout}{done.stderr}", flush=True
+    )
+    return done.returncode == 0

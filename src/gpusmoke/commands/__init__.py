@@ -1,0 +1,1 @@
+"""The commands: each gathers facts, has them judged, and returns a record."""

@@ -1,0 +1,61 @@
+"""`check`: torch.cuda.is_available(), and real work with a verified result on every GPU."""
+
+from __future__ import annotations
+
+import argparse
+
+from gpusmoke.commands.doctor import machine_facts
+from gpusmoke.commands.session import Session
+from gpusmoke.findings.exercise import judge
+from gpusmoke.presentation.progress import Progress
+from gpusmoke.record import Record
+from gpusmoke.workers.parent import Crew
+
+EXAMPLES = """\
+examples:
+  pixi run check                 every visible GPU, or the CPU where there is none
+  pixi run check --require-gpu   a machine without a usable GPU is a problem: for CI
+  CUDA_VISIBLE_DEVICES=1 pixi run check
+  pixi run check --json          the record alone on standard output
+"""
+TIMEOUT_SECONDS = 180
+
+
+def positive(text: str) -> float:
+    """An argument that must be a number above zero."""
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise ValueError(text)
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `check`."""
+    parser.add_argument("--require-gpu", action="store_true", help="exit 1 unless a GPU was exercised")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help=f"deadline for all GPUs together, import of PyTorch included (default: {TIMEOUT_SECONDS})",
+    )
+
+
+def exercise(session: Session, timeout: float, quiet: bool) -> None:
+    """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
+    with Crew("check", timeout) as crew:
+        # The first child starts before the GPUs are counted: importing PyTorch takes seconds, and on a machine without
+        # a GPU it is the one that tells what PyTorch says.
+        crew.start(0, {"ordinal": 0})
+        session.facts = session.facts.with_facts(machine_facts())
+        for ordinal in range(1, len(session.facts.rows("cuda.devices"))):
+            crew.start(ordinal, {"ordinal": ordinal})
+        session.wait_for(crew, Progress(quiet))
+
+
+def run(args: argparse.Namespace) -> Record:
+    """Exercise every visible GPU and judge the outcome."""
+    session = Session("check", require_gpu=args.require_gpu, check_deadline=args.timeout)
+    with session.interruptible():
+        exercise(session, args.timeout, quiet=args.json)
+    return session.record(judge)

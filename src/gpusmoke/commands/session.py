@@ -1,0 +1,72 @@
+"""What every command that makes a record shares: its clock, its facts, and how an interruption ends it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpusmoke.facts import Fact, Facts, Json
+from gpusmoke.findings import Finding, finding
+from gpusmoke.record import Record, now
+
+if TYPE_CHECKING:  # doctor has no children, and rich takes 0.1 s to import
+    from gpusmoke.presentation.progress import Progress
+    from gpusmoke.workers.parent import Crew
+
+
+class Session:
+    """One run of a command."""
+
+    def __init__(self, command: str, **request: Json) -> None:
+        self.command = command
+        self.started = now()
+        self.complete = True
+        self.facts = Facts({f"request.{name}": Fact(value, "command line") for name, value in request.items()})
+        self.measurements: list[dict[str, Json]] = []
+        self._clock = time.monotonic()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Keep what was gathered so far when Ctrl-C comes; the record is then not complete."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.complete = False
+
+    def wait_for(self, crew: Crew, progress: Progress) -> None:
+        """Wait for the children, keeping what they said, also when interrupted."""
+        try:
+            with progress:
+                crew.wait(progress.show)
+        finally:
+            self.facts = self.facts.with_facts(crew.facts())
+            self.measurements += crew.measurements()
+
+    def record(self, judge: Callable[[Facts], Sequence[Finding]]) -> Record:
+        """The record of all this, with the findings that `judge` makes of the facts."""
+        # After an interruption only what was measured counts: how the children ended is our own doing.
+        findings = list(dict.fromkeys(judge(self.facts))) if self.complete else [finding("interrupted")]
+        return Record(
+            command=self.command,
+            started=self.started,
+            seconds=time.monotonic() - self._clock,
+            complete=self.complete,
+            facts=self.facts,
+            findings=findings,
+            measurements=self.measurements,
+        )
+
+
+def add_results_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that write a record."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="where the record goes (default: results)",
+    )

@@ -1,0 +1,54 @@
+"""`smoke`: doctor, check and a short bench in one run: the one command for people and CI."""
+
+from __future__ import annotations
+
+import argparse
+
+from gpusmoke.commands.bench import OVERHEAD_SECONDS, measure
+from gpusmoke.commands.check import add_arguments as add_check_arguments
+from gpusmoke.commands.check import exercise
+from gpusmoke.commands.session import Session, add_results_argument
+from gpusmoke.facts import Facts
+from gpusmoke.facts.workspace import check_readable, project_root
+from gpusmoke.findings import Finding, problems
+from gpusmoke.findings import exercise as exercise_rules
+from gpusmoke.findings import machine as machine_rules
+from gpusmoke.findings import rates as rate_rules
+from gpusmoke.record import Record
+
+EXAMPLES = """\
+examples:
+  pixi run smoke                     is this GPU there, right and fast?
+  pixi run smoke --require-gpu       in CI: never green without a GPU
+  pixi run -e cuda12 smoke --json    one environment; the record on standard output
+"""
+DTYPES = ["bf16", "fp32"]
+SECONDS = 18.0
+SECONDS_ON_CPU = 6.0  # nothing there takes seconds to settle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `smoke`."""
+    add_check_arguments(parser)
+    add_results_argument(parser)
+
+
+def run(args: argparse.Namespace) -> Record:
+    """Check first; measure only what works."""
+    check_readable(project_root())
+    session = Session(
+        "smoke", require_gpu=args.require_gpu, check_deadline=args.timeout, bench_deadline=SECONDS + OVERHEAD_SECONDS
+    )
+
+    def judge(facts: Facts) -> list[Finding]:
+        found = machine_rules.diagnose(facts) + exercise_rules.judge(facts)
+        if "bench.worker.0" in facts:
+            found += rate_rules.judge(facts, session.measurements)
+        return found
+
+    with session.interruptible():
+        exercise(session, args.timeout, quiet=args.json)
+        if not problems(judge(session.facts)):
+            seconds = SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU
+            measure(session, DTYPES, None, seconds, quiet=args.json)
+    return session.record(judge)

@@ -1,0 +1,91 @@
+"""Facts that the NVIDIA driver's two libraries give, each asked in a child with a deadline, both at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gpusmoke.facts import Fact, Json
+
+HERE = Path(__file__).parent
+# cuInit takes 0.3 s on a healthy H100 and a few seconds on a machine with many GPUs and no persistence mode.
+DEADLINE_SECONDS = 20.0
+
+
+class Probe:
+    """A probe program running in the background; `facts` waits for its answer."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        # -P: the folder of the program holds modules of the kit, which must not shadow others. -S: looking for
+        # packages anew takes longer than the question; the parent has found them already.
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-S", str(HERE / program)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def answer(self) -> dict[str, Json]:
+        """The probe's JSON object; {"error": sentence} where it hung, crashed or printed something else."""
+        try:
+            out, err = self.process.communicate(timeout=DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # not waited for: a process stuck in the driver survives SIGKILL
+            return {"error": f"no answer within {DEADLINE_SECONDS:.0f} s", "hung": True}
+        if self.process.returncode != 0:
+            last = err.strip().splitlines()[-1:] or ["no message"]
+            return {"error": f"{self.program} ended with {self.process.returncode}: {last[0]}", "crashed": True}
+        try:
+            answer = json.loads(out)
+        except json.JSONDecodeError:
+            return {"error": f"{self.program} printed something that is not JSON", "crashed": True}
+        return answer if isinstance(answer, dict) else {"error": f"{self.program} printed no JSON object"}
+
+
+class DriverProbes:
+    """Both probes, started when this is made so that other facts can be read meanwhile."""
+
+    def __init__(self) -> None:
+        self.cuda = Probe("probe_cuda.py")
+        self.nvml = Probe("probe_nvml.py")
+
+    def facts(self) -> dict[str, Fact]:
+        """Facts named cuda.* and nvml.*; waits for both probes."""
+        return {**cuda_facts(self.cuda.answer()), **nvml_facts(self.nvml.answer())}
+
+
+def cuda_facts(answer: dict[str, Json]) -> dict[str, Fact]:
+    """The CUDA probe's answer as facts."""
+    reason = answer.get("error")
+    version = answer.get("driver_version")
+    return {
+        "cuda.library": Fact(answer.get("library"), "loading libcuda.so.1", reason),
+        "cuda.driver_version": Fact(version, "cuDriverGetVersion", reason or (None if version else "no version")),
+        "cuda.init": Fact(answer.get("init"), "cuInit", reason),
+        "cuda.devices": Fact(answer.get("devices"), "cuDeviceGet…", reason),
+        **ended_oddly("cuda.probe", answer),
+    }
+
+
+def nvml_facts(answer: dict[str, Json]) -> dict[str, Fact]:
+    """The NVML probe's answer as facts."""
+    init = answer.get("init")
+    reason = answer.get("error") or (init["text"] if isinstance(init, dict) and init.get("code") else None)
+    return {
+        "nvml.init": Fact(init, "nvmlInit", answer.get("error")),
+        "nvml.driver_version": Fact(answer.get("driver_version"), "nvmlSystemGetDriverVersion", reason),
+        "nvml.gpus": Fact(answer.get("gpus"), "nvmlDeviceGet…", reason),
+        **ended_oddly("nvml.probe", answer),
+    }
+
+
+def ended_oddly(name: str, answer: dict[str, Json]) -> dict[str, Fact]:
+    """A fact of that name, "hung" or "crashed", where the probe gave no answer of its own; else none."""
+    how = "hung" if answer.get("hung") else "crashed" if answer.get("crashed") else None
+    return {name: Fact(how, "a child process", answer.get("error"))} if how else {}

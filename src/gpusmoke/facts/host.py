@@ -1,0 +1,91 @@
+"""Facts about the machine itself: files below the root, and environment variables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from gpusmoke.facts import Fact, root
+
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASS = "0x03"  # PCI class of VGA and 3D controllers; 0x04 is the sound device of the same card
+
+# What changes which GPU, driver or CUDA a program gets. Values of these hold no secrets.
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "CONDA_OVERRIDE_CUDA",
+    "LD_LIBRARY_PATH",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+)
+CONTAINER_FILES = {".dockerenv": "docker", "run/.containerenv": "podman", ".singularity.d": "apptainer"}
+
+
+def read(path: Path) -> str:
+    """The file's text, or the empty string where it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def names(folder: Path, pattern: str) -> list[str]:
+    """The sorted names in a folder that match the pattern; none where the folder can't be read."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if re.fullmatch(pattern, path.name))
+    except OSError:
+        return []
+
+
+def container(base: Path) -> str | None:
+    """The kind of container this runs in, or None."""
+    for name, kind in CONTAINER_FILES.items():
+        if (base / name).exists():
+            return kind
+    return "kubernetes" if "KUBERNETES_SERVICE_HOST" in os.environ else None
+
+
+def nvidia_cards(base: Path) -> list[str]:
+    """The PCI addresses of NVIDIA display and 3D controllers, driver or not."""
+    devices = base / "sys/bus/pci/devices"
+    return [
+        name
+        for name in names(devices, r".+")
+        if read(devices / name / "vendor").strip() == NVIDIA_VENDOR
+        and read(devices / name / "class").startswith(DISPLAY_CLASS)
+    ]
+
+
+def host_facts() -> dict[str, Fact]:
+    """Facts named host.* and env.*."""
+    base = root()
+    module = re.search(
+        r"(?:Kernel Module|NVRM version:.*?)\s+(\d+\.\d+(?:\.\d+)?)", read(base / "proc/driver/nvidia/version")
+    )
+    kind = container(base)
+    smi = shutil.which("nvidia-smi")
+    facts = {
+        "host.system": Fact(f"{platform.system()} {platform.release()}", "uname"),
+        "host.machine": Fact(platform.machine(), "uname"),
+        "host.python": Fact(platform.python_version(), sys.implementation.name),
+        "host.container": Fact(
+            kind, "/.dockerenv, /run/.containerenv, /.singularity.d", None if kind else "no container"
+        ),
+        "host.wsl": Fact("microsoft" in read(base / "proc/version").lower(), "/proc/version"),
+        "host.nvidia_cards": Fact(nvidia_cards(base), "/sys/bus/pci/devices"),
+        "host.device_nodes": Fact(names(base / "dev", r"nvidia(\d+|ctl|-uvm|-nvswitch.*)|dxg"), "/dev"),
+        "host.kernel_module": Fact(
+            module and module[1],
+            "/proc/driver/nvidia/version",
+            None if module else "the nvidia kernel module is not loaded",
+        ),
+        "host.nvidia_smi": Fact(smi, "PATH", None if smi else "not on PATH"),
+    }
+    for name in VARIABLES:
+        facts[f"env.{name}"] = Fact(os.environ.get(name), "environment", None if name in os.environ else "not set")
+    return facts

@@ -1,0 +1,163 @@
+"""Facts about the Pixi workspace: what is declared, what is installed, and what Pixi itself says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from gpusmoke.errors import UsageError
+from gpusmoke.facts import Fact, Json
+from gpusmoke.facts.host import read
+
+PIXI_DEADLINE_SECONDS = 15.0
+
+
+def project_root() -> Path | None:
+    """The workspace that the commands are about: Pixi's own word for it, else the nearest pixi.toml upwards."""
+    given = os.environ.get("PIXI_PROJECT_ROOT")
+    if given:
+        return Path(given)
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "pixi.toml").is_file()), None)
+
+
+def check_readable(project: Path | None) -> None:
+    """Raise UsageError where manifest or lock exist and can't be read: every later answer would be a guess."""
+    if project is None:
+        return
+    name = "pixi.toml"
+    try:
+        tomllib.loads((project / name).read_text(encoding="utf-8"))
+        name = "pixi.lock"
+        lock = (project / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{name} can't be read ({error}); restore it: git checkout -- {name}") from None
+    for number, line in enumerate(lock.splitlines(), 1):
+        if line.startswith(("<<<<<<<", ">>>>>>>")):
+            cure = "take one side and update it: git checkout --ours pixi.lock && pixi lock"
+            raise UsageError(f"pixi.lock line {number} holds a merge conflict; {cure}")
+    if not lock.startswith("version:"):
+        raise UsageError("pixi.lock does not start with its version; restore it: git checkout -- pixi.lock")
+
+
+def cuda_of(virtual_packages: Json) -> str | None:
+    """The version of __cuda among virtual packages as Pixi writes them: strings "name=version=build" or objects."""
+    for package in virtual_packages if isinstance(virtual_packages, list) else []:
+        if isinstance(package, str) and package.split("=")[0] in ("__cuda", "cuda"):
+            return package.split("=")[1]
+        if isinstance(package, dict) and package.get("name") == "__cuda":
+            return str(package.get("version"))
+    return None
+
+
+def installed_environment(prefix: Path) -> dict[str, Json] | None:
+    """Name and platform that the environment in `prefix` was installed for, or None where Pixi made none there."""
+    text = read(prefix / "conda-meta" / "pixi")
+    try:
+        marker = json.loads(text)
+        resolved = marker.get("resolved_platform") or {}
+        return {
+            "environment": str(marker["environment_name"]),
+            "subdir": resolved.get("subdir"),
+            "cuda": cuda_of(resolved.get("virtual_packages")),
+        }
+    except (ValueError, KeyError, AttributeError):
+        return None
+
+
+def declared_platforms(project: Path) -> list[dict[str, Json]]:
+    """The entries of workspace.platforms in their order: name, subdir and lowest driver CUDA version."""
+    workspace = tomllib.loads((project / "pixi.toml").read_text(encoding="utf-8"))["workspace"]
+    rows = []
+    for entry in workspace["platforms"]:
+        row = {"platform": entry} if isinstance(entry, str) else entry
+        cuda = row.get("cuda")
+        rows.append(
+            {
+                "name": row.get("name", row["platform"]),
+                "subdir": row["platform"],
+                "cuda": cuda.get("driver") if isinstance(cuda, dict) else cuda,
+            }
+        )
+    return rows
+
+
+def environment_platforms(project: Path) -> dict[str, list[str]]:
+    """The names of the platforms that each environment may use, in the workspace's order."""
+    manifest = tomllib.loads((project / "pixi.toml").read_text(encoding="utf-8"))
+    names = [row["name"] for row in declared_platforms(project)]
+    environments = {"default": [], **manifest.get("environments", {})}
+    allowed = {}
+    for name, entry in environments.items():
+        features = entry.get("features", []) if isinstance(entry, dict) else entry
+        bound = [manifest["feature"][feature].get("platforms") for feature in features]
+        allowed[name] = [n for n in names if all(n in platforms for platforms in bound if platforms is not None)]
+    return allowed
+
+
+class PixiInfo:
+    """`pixi info --json` running in the background, with its own deadline; nothing where Pixi is not on PATH."""
+
+    def __init__(self, project: Path | None) -> None:
+        self.executable = os.environ.get("PIXI_EXE") or shutil.which("pixi")
+        self.process = None
+        if self.executable:
+            with contextlib.suppress(OSError):  # PIXI_EXE of a Pixi that is gone
+                self.process = subprocess.Popen(
+                    [self.executable, "info", "--json"],
+                    cwd=project,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+
+    def answer(self) -> tuple[dict[str, Json], str | None]:
+        """Pixi's answer, or nothing and the reason."""
+        if self.process is None:
+            return {}, "Pixi is not on PATH"
+        try:
+            out, _ = self.process.communicate(timeout=PIXI_DEADLINE_SECONDS)
+            answer = json.loads(out)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return {}, f"`pixi info` gave no answer within {PIXI_DEADLINE_SECONDS:.0f} s"
+        except ValueError:
+            return {}, f"`pixi info` ended with {self.process.returncode} and printed no JSON"
+        return (answer, None) if isinstance(answer, dict) else ({}, "`pixi info` printed no JSON object")
+
+
+def workspace_facts(project: Path | None, info: PixiInfo) -> dict[str, Fact]:
+    """Facts named pixi.*; waits for `pixi info`."""
+    facts: dict[str, Fact] = {}
+    answer, reason = info.answer()
+    seen = cuda_of(answer.get("virtual_packages"))
+    facts["pixi.version"] = Fact(answer.get("version"), "pixi info", reason)
+    facts["pixi.cuda"] = Fact(seen, "pixi info", reason or (None if seen else "Pixi sees no __cuda"))
+    current = installed_environment(Path(sys.prefix))
+    facts["pixi.current"] = Fact(
+        current, "conda-meta/pixi of the running Python", None if current else "not a Pixi environment"
+    )
+    if project is None:
+        facts["pixi.platforms"] = Fact(None, "pixi.toml", "no pixi.toml in this folder or above")
+        return facts
+    try:
+        facts["pixi.platforms"] = Fact(declared_platforms(project), "pixi.toml")
+        facts["pixi.environments"] = Fact(environment_platforms(project), "pixi.toml")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        facts["pixi.platforms"] = Fact(None, "pixi.toml", f"{type(error).__name__}: {error}")
+    # Detached environments lie elsewhere: Pixi links .pixi/envs to them, and tells their prefixes.
+    told = [environment.get("prefix") for environment in answer.get("environments_info") or []]
+    prefixes = {path.resolve() for path in (project / ".pixi/envs").glob("*")}
+    prefixes |= {Path(prefix).resolve() for prefix in told if prefix}
+    installed = [row for prefix in sorted(prefixes) if (row := installed_environment(prefix))]
+    facts["pixi.installed"] = Fact(installed, "conda-meta/pixi of each environment")
+    return facts

@@ -1,0 +1,114 @@
+"""What it means how the children of `check` fared: PyTorch, copies and verified products on each device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpusmoke.facts import Facts, listed
+from gpusmoke.findings import Finding, finding
+from gpusmoke.findings.machine import cuda_usable, driver, gpu_present
+from gpusmoke.findings.platforms import version
+
+
+def cuda_environment(facts: Facts) -> bool:
+    """Whether the running Python lies in an environment that Pixi installed for a platform with __cuda."""
+    return facts.row("pixi.current").get("cuda") is not None
+
+
+def ordinals(facts: Facts, job: str) -> list[int]:
+    """The devices that had a child for this job."""
+    prefix = f"{job}.worker."
+    return sorted(int(name.removeprefix(prefix)) for name in facts if name.startswith(prefix))
+
+
+def cuda_exercised(facts: Facts) -> bool:
+    """Whether any child worked on a GPU, well or not."""
+    used = [facts.row(f"{job}.{n}").get("device") for job in ("check", "bench") for n in ordinals(facts, job)]
+    return any(str(device).startswith("cuda") for device in used)
+
+
+def gpu_of(facts: Facts, job: str, ordinal: int) -> int | None:
+    """The GPU that a child was for, or None where it had the CPU."""
+    device = facts.row(f"{job}.{ordinal}").get("device")
+    on_gpu = str(device).startswith("cuda") if device else ordinal < len(facts.rows("cuda.devices"))
+    return ordinal if on_gpu else None
+
+
+def children(facts: Facts, job: str) -> Iterator[Finding]:
+    """Children that ended otherwise than by finishing their work."""
+    for ordinal in ordinals(facts, job):
+        gpu = gpu_of(facts, job, ordinal)
+        outcome = facts.row(f"{job}.worker.{ordinal}")
+        where = outcome.get("last_step") or "before its first step"
+        evidence = [
+            f"exit code {outcome.get('exit_code')}",
+            *(f"stderr: {line}" for line in listed(outcome.get("stderr"))[-4:]),
+        ]
+        if outcome.get("unkillable"):
+            yield finding("worker-unkillable", [f"last step: {where}"], gpu)
+        elif outcome.get("timed_out"):
+            yield finding("worker-hung", evidence, gpu, where=where, seconds=facts.value(f"request.{job}_deadline"))
+        elif not outcome.get("finished") or outcome.get("exit_code") != 0:
+            code = outcome.get("exit_code")
+            how = f"signal {-code}" if isinstance(code, int) and code < 0 else f"exit code {code}"
+            yield finding("worker-crashed", evidence, gpu, how=how, where=where)
+        if stray := listed(outcome.get("stray_lines")):
+            yield finding("worker-garbled", [f"stdout: {line}" for line in stray[:4]], gpu)
+
+
+def torch_build(facts: Facts) -> Iterator[Finding]:
+    """Why PyTorch does not use the GPU, where there should be one; the most specific cause alone."""
+    torch, said = facts.text("torch.version"), (facts["torch.available"].reason if "torch.available" in facts else None)
+    if "torch.version" in facts and torch is None:
+        yield finding("torch-missing", facts.evidence("torch.version"), text=facts["torch.version"].reason)
+    if torch is None or facts.value("torch.available") is not False:
+        return
+    evidence = facts.evidence("torch.version", "torch.cuda", "torch.available", "pixi.current", "cuda.init")
+    if cuda_environment(facts) and not gpu_present(facts):
+        yield finding("no-driver", evidence, why="this environment was installed for CUDA")
+    elif gpu_present(facts) and facts.text("torch.cuda") is None:
+        yield finding("cpu-build", evidence, version=torch)
+    elif version(facts.text("torch.cuda"))[:1] > version(facts.text("cuda.driver_version"))[:1] and gpu_present(facts):
+        wanted, runs = version(facts.text("torch.cuda"))[0], facts.text("cuda.driver_version") or "nothing"
+        yield finding("driver-too-old", evidence, runs=runs, wanted=wanted)
+    elif cuda_usable(facts):
+        yield finding("gpu-unused", evidence, version=torch, text=said or "torch.cuda.is_available() is False.")
+    # A GPU that CUDA itself can't use is named by the machine's rules.
+
+
+def steps(facts: Facts) -> Iterator[Finding]:
+    """Each device's copies and products: one line where all is right, one finding per step where not."""
+    for ordinal in ordinals(facts, "check"):
+        row = facts.row(f"check.{ordinal}")
+        done = [step for step in listed(row.get("steps")) if isinstance(step, dict)]
+        gpu = gpu_of(facts, "check", ordinal)
+        for step in done:
+            what, error = step.get("step"), step.get("error_text")
+            evidence = [f"{key}: {value}" for key, value in step.items() if key != "step"]
+            if error:
+                yield finding("step-failed", evidence, gpu, what=what, text=error)
+            elif step.get("passed") is not True:
+                yield finding(
+                    "wrong-result", evidence, gpu, what=what, error=step.get("error", "?"), bound=step.get("bound", 0)
+                )
+        if (
+            done
+            and facts.row(f"check.worker.{ordinal}").get("finished")
+            and all(step.get("passed") is True for step in done)
+        ):
+            what = ", ".join(str(step.get("step")) for step in done)
+            yield finding("gpu-works" if gpu is not None else "cpu-works", [], gpu, name=row.get("name"), steps=what)
+
+
+def coverage(facts: Facts) -> Iterator[Finding]:
+    """Whether CUDA was exercised at all, and whether it had to be."""
+    if cuda_exercised(facts):
+        return
+    yield finding("cuda-not-exercised", facts.evidence("torch.available", "torch.cuda"))
+    if facts.flag("request.require_gpu"):
+        yield finding("gpu-required", facts.evidence("request.require_gpu", "host.nvidia_cards", "cuda.init"))
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """Every finding of `check`: why CUDA does not start, and how each device fared."""
+    return [*coverage(facts), *driver(facts), *torch_build(facts), *children(facts, "check"), *steps(facts)]

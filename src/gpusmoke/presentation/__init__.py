@@ -1,0 +1,1 @@
+"""How records look to people. Nothing here decides anything."""

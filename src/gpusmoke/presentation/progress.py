@@ -1,0 +1,53 @@
+"""What is going on, on standard error: a live line on a terminal, a line per measurement elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.status import Status
+
+from gpusmoke.workers.parent import Event
+
+
+class Progress:
+    """Shows what the children say while they work; `quiet` shows nothing at all."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, quiet=quiet)
+        self._steps: dict[int, str] = {}
+        self._started = time.monotonic()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, event: Event) -> None:
+        """Take in one event of a child."""
+        if event.kind == "step":
+            self._steps[event.ordinal] = str(event.content)
+        elif event.kind == "measurement":
+            row = event.content
+            where = "CPU" if row["gpu"] is None else f"GPU {row['gpu']}"
+            rate = f"{row['value']:.4g} {row['unit']}"
+            self._console.print(f"{self._elapsed()} {where}: {row['dtype']} {row['regime']} {rate}")
+        elif event.kind == "end":
+            self._steps.pop(event.ordinal, None)
+        if self._status is not None:
+            # With many GPUs the one that is furthest behind says most; they all take the same steps.
+            text = next(iter(self._steps.values()), "finishing")
+            self._status.update(f"{self._elapsed()} {len(self._steps)} running, {text}")
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._started:4.0f} s "

@@ -1,0 +1,227 @@
+"""What one child does for `bench`: every number format's products on one device, from rest and settled, verified."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from gpusmoke.facts import Json
+from gpusmoke.measuring import METHOD
+from gpusmoke.measuring.dtypes import DTYPES, Dtype, set_precision
+from gpusmoke.measuring.peaks import at_clock, datasheet
+from gpusmoke.measuring.statistics import median, quantile
+from gpusmoke.measuring.telemetry import Telemetry
+from gpusmoke.measuring.timing import CpuTimer, CudaTimer, bursts, estimate, settle
+from gpusmoke.measuring.verify import Verification, same_bits, verify
+from gpusmoke.workers.reporter import Reporter
+
+SEED = 20261124
+L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTLASS, measurement guidelines)
+VERIFY_SHARE = 0.05  # of the time for one format
+SIZES = {"cuda": (8192, 4096, 2048, 1024), "cpu": (2048, 1024)}
+LONGEST_PRODUCT_SECONDS = 0.06
+MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
+
+
+class Device:
+    """The device under test, and what depends on its kind."""
+
+    def __init__(self, name: str) -> None:
+        self.kind = "cpu" if name == "cpu" else "cuda"
+        self.torch_name = name
+        self.generator = torch.Generator(device=name).manual_seed(SEED)
+        if self.kind == "cpu":
+            self.name, self.capability, self.multiprocessors, self.l2_bytes, uuid = "CPU", (0, 0), 0, 0, None
+            self.timer: CpuTimer | CudaTimer = CpuTimer()
+        else:
+            torch.cuda.set_device(name)
+            properties = torch.cuda.get_device_properties(name)
+            self.name, self.capability = properties.name, (properties.major, properties.minor)
+            self.multiprocessors, self.l2_bytes = properties.multi_processor_count, properties.L2_cache_size
+            uuid = f"GPU-{properties.uuid}"
+            self.timer = CudaTimer()
+        self.telemetry = Telemetry(uuid)
+
+    def free_bytes(self) -> int:
+        """Memory that can still be had."""
+        if self.kind == "cpu":
+            return 8 << 30
+        torch.cuda.empty_cache()
+        return int(torch.cuda.mem_get_info()[0])
+
+
+class Product:
+    """One format at one shape: operands, and outputs poisoned so that an element never written shows."""
+
+    def __init__(self, device: Device, dtype: Dtype, shape: tuple[int, int, int]) -> None:
+        m, n, k = shape
+        self.dtype, self.shape, self.device = dtype, shape, device
+        set_bytes = dtype.operand.itemsize * (m * k + n * k)
+        self.sets = max(2, -(-L2_MULTIPLE * device.l2_bytes // set_bytes))
+        self.operands = [
+            (dtype.random(m, k, device.generator), dtype.random(n, k, device.generator)) for _ in range(self.sets)
+        ]
+        poison = float("nan") if dtype.output.is_floating_point else -1
+        self.outputs = [
+            torch.full((m, n), poison, dtype=dtype.output, device=device.torch_name) for _ in range(self.sets)
+        ]
+        self.multiply = dtype.product()
+
+    def launch(self, number: int) -> None:
+        """Enqueue one product, on the next set of operands."""
+        at = number % self.sets
+        self.multiply(*self.operands[at], self.outputs[at])
+
+    def verify(self, seconds: float) -> Verification:
+        """Verify what the last launches left, and that one more gives the same bits."""
+        (a, b), c = self.operands[0], self.outputs[0]
+        checked = verify(a, b, c, self.dtype, self.device.generator, seconds)
+        kept = c.clone()
+        self.launch(0)
+        equal = same_bits(kept, c)
+        return Verification(checked.method, checked.passed and equal, checked.error, checked.bound, equal)
+
+
+def bytes_needed(dtype: Dtype, shape: tuple[int, int, int]) -> int:
+    """Device memory for the operands, outputs and the float64 copies that verification makes."""
+    m, n, k = shape
+    return 2 * (dtype.operand.itemsize * (m * k + n * k) + dtype.output.itemsize * m * n) + 8 * (
+        n * k + 3 * 1024 * max(n, k)
+    )
+
+
+def choose_shape(device: Device, dtype: Dtype) -> tuple[int, int, int]:
+    """The largest of SIZES that fits the memory and whose product is short enough to average many."""
+    seconds_per_flop = 0.0
+    for size in reversed(SIZES[device.kind]):
+        shape = (size, size, size)
+        if bytes_needed(dtype, shape) > MEMORY_SHARE * device.free_bytes():
+            break
+        if seconds_per_flop * 2 * size**3 > LONGEST_PRODUCT_SECONDS:
+            break
+        chosen = shape
+        seconds_per_flop = estimate(Product(device, dtype, shape).launch, device.timer) / (2 * size**3)
+    return chosen
+
+
+class Bench:
+    """The measurements of one device."""
+
+    def __init__(self, report: Reporter, ordinal: int, device: Device) -> None:
+        self.report, self.ordinal, self.device = report, ordinal, device
+
+    def row(
+        self, product: Product, regime: str, seconds: list[float], telemetry: dict[str, Json], checked: Verification
+    ) -> dict[str, Json]:
+        """One measurement as it stands in the record; rates in TFLOP/s (for int8 TOP/s)."""
+        m, n, k = product.shape
+        rates = [2 * m * n * k / s / 1e12 for s in seconds]
+        dtype, device = product.dtype.name, self.device
+        row: dict[str, Json] = {
+            "quantity": "matmul",
+            "gpu": self.ordinal if device.kind == "cuda" else None,
+            "device": device.name,
+            "dtype": dtype,
+            "shape": [m, n, k],
+            "layout": "NT",
+            "regime": regime,
+            "backend": "cublas" if device.kind == "cuda" else "cpu",
+            "method": METHOD,
+            "unit": "TOP/s" if dtype == "int8" else "TFLOP/s",
+            "value": round(median(rates), 3),
+            "p10": round(quantile(rates, 0.1), 3),
+            "p90": round(quantile(rates, 0.9), 3),
+            "samples": [round(rate, 3) for rate in rates],
+            "telemetry": telemetry,
+            "verified": checked.to_json(),
+        }
+        peak = datasheet(device.name, device.multiprocessors, dtype)
+        if peak is not None:
+            row |= {"datasheet": peak.value, "datasheet_source": peak.source}
+            row["percent_of_datasheet"] = round(100 * row["value"] / peak.value, 1)
+        if (clock := telemetry.get("sm_clock_mhz")) is not None:
+            limit = at_clock(device.name, device.capability, device.multiprocessors, dtype, clock)
+            if limit is not None:
+                row["percent_of_clock"] = round(100 * row["value"] / limit, 1)
+        return row
+
+    def measure(self, dtype: Dtype, shape: tuple[int, int, int] | None, seconds: float, first: bool) -> None:
+        """Burst, then settled, within about `seconds`; the first format gets the long wait for the settled state."""
+        device = self.device
+        self.report.step(f"in the {dtype.name} benchmark")
+        set_precision(dtype.name)
+        product = Product(device, dtype, shape or choose_shape(device, dtype))
+        each = estimate(product.launch, device.timer)
+        begun = time.monotonic()
+        short = bursts(
+            product.launch, device.timer, each, rest=0.5 if not first else 0.15, repeats=3 if not first else 10
+        )
+        rested = time.monotonic()
+        left = max(seconds - (rested - begun), seconds / 4)  # products that are slow may have used it up
+        long = settle(
+            product.launch,
+            device.timer,
+            each,
+            window=2.0 if first else 1.0,
+            settle_for=left * 0.6,
+            measure_for=left * 0.4,
+        )
+        checked = product.verify(VERIFY_SHARE * seconds)
+        burst_row = self.row(product, "burst", short, device.telemetry.between(begun, rested), checked)
+        self.report.measurement(burst_row)
+        settled_row = self.row(
+            product, "settled", long.rounds, device.telemetry.between(long.started, long.ended), checked
+        )
+        self.report.measurement({**settled_row, "settled": long.settled})
+
+
+def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[int] | None, seconds: float) -> None:
+    """Measure on GPU `ordinal`, or on the CPU where there is none, in about `seconds`.
+
+    `dtypes` are the formats asked for, those that the device lacks being told; None stands for all that it has.
+    """
+    report.step("while opening the device")
+    device = Device(f"cuda:{ordinal}" if torch.cuda.is_available() else "cpu")
+    report.fact(
+        f"bench.{ordinal}",
+        {
+            "device": device.torch_name,
+            "name": device.name,
+            "capability": ".".join(map(str, device.capability)),
+            "multiprocessors": device.multiprocessors,
+            "l2_mib": device.l2_bytes >> 20,
+            "telemetry": device.telemetry.reason or "NVML",
+            "threads": torch.get_num_threads() if device.kind == "cpu" else None,
+        },
+        "torch.cuda.get_device_properties",
+    )
+    runnable = [dtype for dtype in DTYPES.values() if unsupported(device, dtype) is None]
+    if dtypes is not None:
+        runnable = [dtype for dtype in runnable if dtype.name in dtypes]
+        for name in dtypes:
+            if reason := unsupported(device, DTYPES[name]):
+                report.fact(f"bench.{ordinal}.{name}", None, "PyTorch", reason)
+    worker = Bench(report, ordinal, device)
+    # The settled state takes 6-8 s to reach from cold, and later formats find the GPU warm.
+    shares = [3.0] + [1.0] * (len(runnable) - 1)
+    for position, dtype in enumerate(runnable):
+        try:
+            worker.measure(
+                dtype,
+                (shape[0], shape[1], shape[2]) if shape else None,
+                seconds * shares[position] / sum(shares),
+                first=position == 0,
+            )
+        except (RuntimeError, NotImplementedError) as error:
+            report.fact(f"bench.{ordinal}.{dtype.name}", None, "PyTorch", str(error).split("\n")[0][:300])
+    device.telemetry.stop()
+
+
+def unsupported(device: Device, dtype: Dtype) -> str | None:
+    """Why this device can't multiply in this format, or None."""
+    if device.kind == "cpu":
+        return None if dtype.name in ("bf16", "fp32", "fp64") else "not measured on a CPU"
+    if device.capability < dtype.least_capability:
+        return "needs compute capability {}.{}".format(*dtype.least_capability)
+    return None

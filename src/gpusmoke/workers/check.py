@@ -1,0 +1,63 @@
+"""What one child does for `check`: what PyTorch says, then copies and products on one device, verified."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gpusmoke.facts import Json
+from gpusmoke.workers.pytorch import describe
+from gpusmoke.workers.reporter import Reporter
+
+SIZE = 1024  # enough for the tensor cores, small enough for a float64 product on the CPU in some 10 ms
+COPY_BYTES = 16 << 20
+SEED = 20261124
+
+
+def check(report: Reporter, ordinal: int) -> None:
+    """Say what PyTorch sees, and exercise GPU `ordinal`, or the CPU where PyTorch sees none."""
+    available = describe(report)
+    if available is not None:
+        exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu")
+
+
+def exercise(report: Reporter, ordinal: int, device: str) -> None:
+    """Copy, multiply and verify on one device; each step becomes a row of the fact check.ORDINAL."""
+    import torch
+
+    from gpusmoke.measuring.dtypes import DTYPES, set_precision
+    from gpusmoke.measuring.verify import elementwise, same_bits
+
+    rows: list[dict[str, Json]] = []
+    name = torch.cuda.get_device_name(device) if device != "cpu" else "CPU"
+
+    def step(what: str, do: Callable[[], dict[str, Json]]) -> None:
+        report.step(f"in {what}")
+        started = time.monotonic()
+        try:
+            outcome = do()
+        except RuntimeError as error:  # every CUDA error is one, out of memory included
+            outcome = {"passed": False, "error_text": str(error).split("\n")[0][:300]}
+        rows.append({"step": what, "seconds": round(time.monotonic() - started, 4), **outcome})
+        report.fact(f"check.{ordinal}", {"device": device, "name": name, "steps": rows}, "PyTorch")
+
+    def copies() -> dict[str, Json]:
+        sent = torch.randint(0, 256, (COPY_BYTES,), dtype=torch.uint8)
+        return {"passed": same_bits(sent.to(device).clone().cpu(), sent)}
+
+    def product(name: str) -> dict[str, Json]:
+        dtype = DTYPES[name]
+        set_precision(name)
+        generator = torch.Generator().manual_seed(SEED)
+        a, b = dtype.random(SIZE, SIZE, generator), dtype.random(SIZE, SIZE, generator)
+        out = torch.full((SIZE, SIZE), float("nan"), dtype=dtype.output, device=device)
+        dtype.product()(a.to(device), b.to(device), out)
+        # Verified on the CPU: a GPU that multiplies wrong must not be its own judge.
+        checked = elementwise(a, b, out.cpu(), dtype)
+        assert checked is not None
+        return checked.to_json()
+
+    step("copies both ways", copies)
+    half = "bf16" if device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    for dtype_name in (half, "fp32"):
+        step(f"{dtype_name} product of {SIZE} x {SIZE}", lambda: product(dtype_name))  # noqa: B023

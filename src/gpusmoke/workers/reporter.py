@@ -1,0 +1,55 @@
+"""The child's side: what it says to the parent, one JSON object a line on its original standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import NoReturn
+
+from gpusmoke.facts import Json
+
+# Marks the lines that are ours; anything else on that stream is somebody's stray output.
+PREFIX = "gpusmoke:"
+
+
+class Reporter:
+    """Says facts, measurements and progress to the parent.
+
+    Making one takes standard output over: whatever libraries print from then on goes to standard error, where the
+    parent keeps it as evidence. It also ends the child when the parent is gone.
+    """
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
+
+    def _end_with_parent(self) -> None:
+        os.read(0, 1)  # comes back when the parent, which holds the other end and never writes, is gone
+        os._exit(1)
+
+    def _say(self, kind: str, content: Json) -> None:
+        self._out.write(f"{PREFIX}{json.dumps({'kind': kind, 'content': content})}\n")
+
+    def step(self, name: str) -> None:
+        """What is about to be done: named in the finding if the child ends there."""
+        self._say("step", name)
+
+    def fact(self, name: str, value: Json, source: str, reason: str | None = None) -> None:
+        """A fact, by the name it has in the record."""
+        self._say("fact", {"name": name, "value": value, "source": source, "reason": reason})
+
+    def measurement(self, measurement: dict[str, Json]) -> None:
+        """A measurement as it stands in the record; sent when it is done, so that an interruption keeps it."""
+        self._say("measurement", measurement)
+
+    def done(self) -> NoReturn:
+        """Everything was done; a child that ends without this has failed.
+
+        Ends the child at once: taking PyTorch and a CUDA context apart in order takes half a second and proves nothing.
+        """
+        self._say("done", None)
+        sys.stderr.flush()
+        os._exit(0)

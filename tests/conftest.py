@@ -1,0 +1,26 @@
+"""`--no-skips`: a test that did not run proves nothing, so in CI it fails, with its reason."""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--no-skips", action="store_true", help="make every skip a failure: CI has all that tests need")
+
+
+def fail_where_skipped(config, report):
+    """Expected failures (xfail) count as skipped for pytest, but they did run."""
+    if report.skipped and config.getoption("no_skips") and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"--no-skips: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return fail_where_skipped(item.config, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return fail_where_skipped(collector.config, (yield))

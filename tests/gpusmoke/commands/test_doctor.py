@@ -1,0 +1,238 @@
+"""doctor through the real command line, on machines made of a stand-in driver, a file tree and a manifest."""
+
+import json
+import random
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import gpusmoke
+
+SCHEMA = json.loads((Path(gpusmoke.__file__).parent / "data/record.schema.json").read_text())
+MANIFEST = """
+[workspace]
+channels = ["conda-forge"]
+platforms = [
+  { name = "linux-64-cuda13", platform = "linux-64", cuda = "13.0" },
+  { name = "linux-64-cuda12", platform = "linux-64", cuda = { driver = "12.0", arch = "8.0" } },
+  { name = "linux-64-cpu", platform = "linux-64" },
+]
+[environments]
+cuda12 = ["cuda12"]
+cpu = { features = ["cpu"] }
+[feature.cuda12]
+platforms = ["linux-64-cuda12"]
+[feature.cpu]
+platforms = ["linux-64-cpu"]
+"""
+
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
+
+
+@pytest.fixture
+def machine(kit, driver, fake_root, tools):
+    """Run doctor on a machine with a workspace; returns the record, the findings by id, and the exit code."""
+    (kit.cwd / "pixi.toml").write_text(MANIFEST)
+
+    def run(state="", *args, smi=True, env=None):
+        if smi:
+            (tools / "nvidia-smi").write_text("#!/bin/sh\n")
+            (tools / "nvidia-smi").chmod(0o755)
+        done = kit("doctor", "--json", *args, env=driver(state) | {"GPUSMOKE_ROOT": str(fake_root)} | (env or {}))
+        record = json.loads(done.stdout)
+        jsonschema.validate(record, SCHEMA)
+        assert done.stderr == ""
+        return record, {found["id"]: found for found in record["findings"]}, done.returncode
+
+    run.root, run.cwd, run.tools = fake_root, kit.cwd, tools
+    return run
+
+
+def bare(root):
+    """Take everything NVIDIA out of the file tree."""
+    for path in (*(root / "dev").iterdir(), root / "proc/driver/nvidia/version", root / "proc/modules"):
+        path.unlink()
+    (root / "sys/bus/pci/devices/0000:00:05.0/vendor").write_text("0x8086\n")
+
+
+def test_a_healthy_machine(machine):
+    record, found, code = machine()
+    assert code == 0
+    assert record["verdict"] == "healthy"
+    assert found["driver-runs"]["title"].startswith("This driver runs CUDA 13 and 12 builds")
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda13."
+    assert record["facts"]["nvml.driver_version"]["value"] == "580.159.04"
+    assert record["facts"]["host.kernel_module"]["value"] == "580.159.04"
+    assert record["facts"]["cuda.library"]["value"].endswith("libcuda.so.1")
+
+
+def test_an_older_driver_picks_the_cuda_12_platform(machine):
+    _, found, code = machine({"cuDriverGetVersion.value": 12040})
+    assert code == 0
+    assert found["driver-runs"]["title"].startswith("This driver runs CUDA 12 and 11 builds")
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12."
+
+
+def test_a_machine_without_nvidia_hardware_is_healthy(machine):
+    bare(machine.root)
+    record, found, code = machine(None, smi=False)
+    assert code == 0
+    assert "no-gpu" in found
+    assert record["facts"]["cuda.init"]["value"] is None
+    assert record["facts"]["cuda.init"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("state", "setup", "expected"),
+    [
+        (None, {}, "no-driver"),
+        ({"cuInit": 802}, {}, "cuda-init-failed"),
+        ({"cuInit": 999}, {}, "cuda-init-failed"),
+        ({"cuInit.crash": 1}, {}, "cuda-init-crashed"),
+        ({"nvmlInit_v2": 18}, {}, "nvml-failed"),
+        ({"nvmlInit_v2.crash": 1}, {}, "nvml-failed"),
+        ({"devices": 2, "device.1.nvmlDeviceGetHandleByIndex_v2": 15}, {}, "gpu-not-answering"),
+        ({"devices": 2, "device.1.cuDeviceGet": 999}, {}, "gpu-not-answering"),
+        ({"devices": 2, "device.1.cuDeviceGetName": 999}, {}, "gpu-not-answering"),
+        ("", {"env": {"CUDA_VISIBLE_DEVICES": ""}}, "gpus-hidden"),
+        ("", {"env": {"CUDA_VISIBLE_DEVICES": "7"}}, "gpus-hidden"),
+        ("", {"smi": False}, "cpu-platform-on-gpu-machine"),
+        ("", {"env": {"CONDA_OVERRIDE_CUDA": ""}}, "cpu-platform-on-gpu-machine"),
+        ({"cuDriverGetVersion.value": 11080}, {}, "driver-too-old"),
+    ],
+)
+def test_each_fault_is_named_with_its_cure(machine, state, setup, expected):
+    record, found, code = machine(state, **setup)
+    severity = found[expected]["severity"]
+    assert code == (1 if severity == "problem" else 0)
+    assert found[expected]["advice"]
+    assert found[expected]["evidence"]
+    assert record["verdict"] == ("problem" if severity == "problem" else "healthy")
+
+
+def test_codes_that_nobody_has_catalogued_are_explained_by_number(machine):
+    for code in random.sample([code for code in range(400, 700) if code not in (400, 500, 600)], 3):
+        _, found, exit_code = machine({"cuInit": code})
+        assert exit_code == 1
+        assert f"error {code} " in found["cuda-init-failed"]["title"]
+
+
+def test_a_driver_that_never_answers_is_reported_not_waited_for(machine):
+    _, found, code = machine({"cuInit.delay_ms": 120000})
+    assert code == 1
+    assert "cuda-init-hung" in found
+
+
+def test_a_container_without_the_gpu_of_its_machine(machine):
+    for path in (machine.root / "dev").iterdir():
+        path.unlink()
+    (machine.root / ".dockerenv").write_text("")
+    _, found, code = machine(None)
+    assert code == 1
+    assert "docker run --gpus all" in found["container-without-gpu"]["advice"][0]
+
+
+def test_a_gpu_that_is_lost_does_not_hide_the_others(machine):
+    record, found, _ = machine({"devices": 2, "device.1.nvmlDeviceGetHandleByIndex_v2": 15})
+    assert [row["index"] for row in record["facts"]["nvml.gpus"]["value"]] == [0, 1]
+    assert record["facts"]["nvml.gpus"]["value"][0]["name"] == "NVIDIA H100 80GB HBM3"
+    assert "gpu-found" in found
+
+
+def test_a_driver_that_does_not_tell_its_version_is_not_made_one_up(machine):
+    record, found, _ = machine({"cuDriverGetVersion": 999})
+    assert record["facts"]["cuda.driver_version"]["value"] is None
+    assert "driver-runs" not in found
+
+
+def test_a_build_that_is_too_new_for_the_driver(machine):
+    _, found, code = machine({"cuDriverGetVersion.value": 12040}, "--build-cuda", "13.0")
+    assert code == 1
+    assert found["driver-too-old"]["advice"][0].startswith("pixi run smoke")
+    assert machine({"cuDriverGetVersion.value": 13000}, "--build-cuda", "13.0")[2] == 0
+
+
+def install(cwd, environment, cuda):
+    meta = cwd / ".pixi/envs" / environment / "conda-meta"
+    meta.mkdir(parents=True)
+    packages = [{"name": "__cuda", "version": cuda, "build_string": "0"}] if cuda else []
+    resolved = {"subdir": "linux-64", "virtual_packages": packages}
+    (meta / "pixi").write_text(json.dumps({"environment_name": environment, "resolved_platform": resolved}))
+    return meta
+
+
+def test_an_environment_installed_where_there_was_no_gpu(machine):
+    install(machine.cwd, "default", None)
+    install(machine.cwd, "cpu", None)
+    record, found, code = machine()
+    assert code == 1
+    assert found["sticky-platform"]["advice"][0] == "pixi install -e default"
+    assert [row["environment"] for row in record["facts"]["pixi.installed"]["value"]] == ["cpu", "default"]
+
+
+def test_environments_that_lie_elsewhere_are_found_through_pixis_link(machine, tmp_path):
+    install(tmp_path / "elsewhere", "default", None)
+    (machine.cwd / ".pixi").mkdir()
+    (machine.cwd / ".pixi/envs").symlink_to(tmp_path / "elsewhere/.pixi/envs")
+    assert "sticky-platform" in machine()[1]
+
+
+def test_a_marker_that_is_damaged_or_old_is_passed_over(machine):
+    (install(machine.cwd, "default", None) / "pixi").write_text("{")
+    (install(machine.cwd, "cuda12", None) / "pixi").write_text('{"environment_name": "cuda12"}')
+    _, found, code = machine()
+    assert code == 0
+    assert "sticky-platform" not in found
+
+
+def pixi(tools, answer):
+    path = tools / "pixi"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    path.chmod(0o755)
+
+
+def test_pixis_own_word_wins_over_the_prediction(machine):
+    (machine.tools / "cat").symlink_to("/bin/cat")
+    pixi(
+        machine.tools, json.dumps({"version": "0.77.0", "virtual_packages": ["__cuda=12.4=0"], "environments_info": []})
+    )
+    record, found, _ = machine()
+    assert record["facts"]["pixi.cuda"]["value"] == "12.4"
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12."
+
+
+@pytest.mark.parametrize("answer", ["not json", "[]", '{"environments_info": null}'])
+def test_a_pixi_that_answers_oddly_is_a_fact_with_a_reason(machine, answer):
+    (machine.tools / "cat").symlink_to("/bin/cat")
+    pixi(machine.tools, answer)
+    assert machine()[2] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("pixi.toml", "platforms = [", "pixi.toml"),
+        ("pixi.lock", "version: 7\n<<<<<<< HEAD\n", "merge conflict"),
+        ("pixi.lock", "\x00\x01", "pixi.lock"),
+        ("pixi.lock", "", "pixi.lock"),
+    ],
+)
+def test_an_unreadable_manifest_or_lock_is_named_in_one_sentence(kit, name, content, word):
+    (kit.cwd / "pixi.toml").write_text(MANIFEST)
+    (kit.cwd / name).write_text(content)
+    done = kit("doctor")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert word in done.stderr
+
+
+def test_the_text_says_it_in_words_and_fits_80_columns(kit, driver, fake_root):
+    (kit.cwd / "pixi.toml").write_text(MANIFEST)
+    done = kit("doctor", env=driver({"cuInit": 802}) | {"GPUSMOKE_ROOT": str(fake_root)})
+    assert done.returncode == 1
+    assert "PROBLEM  CUDA can't start: error 802" in done.stdout
+    assert done.stdout.rstrip().endswith("1 problem found: cuda-init-failed.")
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if "https://" not in line and "try:" not in line)
+    assert all(line == line.rstrip() for line in done.stdout.splitlines())

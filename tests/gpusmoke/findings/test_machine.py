@@ -1,0 +1,179 @@
+"""doctor's rules on hand-made facts: each finding appears when it should, and not on a healthy machine."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpusmoke.facts import Fact, Facts
+from gpusmoke.findings import catalogue, problems
+from gpusmoke.findings.machine import diagnose
+
+H100 = {
+    "ordinal": 0,
+    "name": "NVIDIA H100 80GB HBM3",
+    "capability": "9.0",
+    "memory_mib": 81559,
+    "uuid": "GPU-1",
+    "pci": "0",
+}
+PLATFORMS = [
+    {"name": "linux-64-cuda13", "subdir": "linux-64", "cuda": "13.0"},
+    {"name": "linux-64-cuda12", "subdir": "linux-64", "cuda": "12.0"},
+    {"name": "linux-64-cpu", "subdir": "linux-64", "cuda": None},
+]
+ENVIRONMENTS = {"default": [row["name"] for row in PLATFORMS], "cuda13": ["linux-64-cuda13"], "cpu": ["linux-64-cpu"]}
+HEALTHY = {
+    "host.system": "Linux 6.1",
+    "host.machine": "x86_64",
+    "host.container": None,
+    "host.nvidia_cards": ["0000:00:05.0"],
+    "host.device_nodes": ["nvidia-uvm", "nvidia0", "nvidiactl"],
+    "host.kernel_module": "580.159.04",
+    "host.nvidia_smi": "/usr/bin/nvidia-smi",
+    "cuda.driver_version": "13.0",
+    "cuda.init": {"code": 0, "name": "CUDA_SUCCESS", "text": "no error"},
+    "cuda.devices": [H100],
+    "nvml.init": {"code": 0, "text": "Success"},
+    "nvml.gpus": [{"index": 0}],
+    "pixi.platforms": PLATFORMS,
+    "pixi.environments": ENVIRONMENTS,
+    "pixi.installed": [],
+}
+CPU_ONLY = HEALTHY | {
+    "host.nvidia_cards": [],
+    "host.device_nodes": [],
+    "host.kernel_module": None,
+    "host.nvidia_smi": None,
+    "cuda.driver_version": None,
+    "cuda.init": None,
+    "cuda.devices": None,
+    "nvml.init": {"code": 12, "text": "NVML Shared Library Not Found"},
+    "nvml.gpus": None,
+}
+
+
+def facts(base=HEALTHY, **changes):
+    values = base | {name.replace("__", "."): value for name, value in changes.items()}
+    return Facts(
+        {name: Fact(value, "a test", None if value is not None else "unread") for name, value in values.items()}
+    )
+
+
+def ids(found):
+    return [one.id for one in found]
+
+
+def bad(found):
+    return [one.id for one in found if one.severity in ("problem", "warning")]
+
+
+def titles(found, kind):
+    return [one.title for one in found if one.id == kind]
+
+
+def test_a_healthy_machine_has_no_problem_and_is_told_what_it_runs():
+    found = diagnose(facts())
+    assert bad(found) == []
+    assert titles(found, "driver-runs") == ["This driver runs CUDA 13 and 12 builds (its own CUDA version is 13.0)."]
+    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cuda13."]
+    assert titles(found, "gpu-found") == ["NVIDIA H100 80GB HBM3, compute capability 9.0, 80 GB"]
+
+
+def test_a_machine_without_nvidia_hardware_is_healthy():
+    found = diagnose(facts(CPU_ONLY))
+    assert bad(found) == []
+    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cpu."]
+    assert "no-gpu" in ids(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"cuda__init": None, "cuda__devices": None, "cuda__driver_version": None, "nvml__gpus": None}, "no-driver"),
+        ({"cuda__init": {"code": 100, "name": "CUDA_ERROR_NO_DEVICE"}, "cuda__devices": []}, "no-driver"),
+        (
+            {"cuda__init": {"code": 100}, "cuda__devices": [], "env__CUDA_VISIBLE_DEVICES": ""},
+            "gpus-hidden",
+        ),
+        (
+            {"cuda__init": {"code": 0}, "cuda__devices": [], "env__CUDA_VISIBLE_DEVICES": "7"},
+            "gpus-hidden",
+        ),
+        (
+            {"cuda__init": None, "cuda__devices": None, "host__container": "docker", "host__device_nodes": []},
+            "container-without-gpu",
+        ),
+        ({"cuda__init": {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY"}, "cuda__devices": []}, "cuda-init-failed"),
+        ({"cuda__init": None, "cuda__devices": None, "cuda__probe": "hung"}, "cuda-init-hung"),
+        ({"cuda__init": None, "cuda__devices": None, "cuda__probe": "crashed"}, "cuda-init-crashed"),
+        ({"request__build_cuda": "14.0"}, "driver-too-old"),
+        ({"cuda__driver_version": "11.8"}, "driver-too-old"),
+        ({"host__nvidia_smi": None}, "cpu-platform-on-gpu-machine"),
+        ({"pixi__version": "0.77.0", "pixi__cuda": None}, "cpu-platform-on-gpu-machine"),
+        ({"nvml__init": {"code": 18, "text": "mismatch"}}, "nvml-failed"),
+        ({"env__CONDA_OVERRIDE_CUDA": "13.0"}, "cuda-override"),
+        (
+            {"pixi__installed": [{"environment": "default", "subdir": "linux-64", "cuda": None}]},
+            "sticky-platform",
+        ),
+    ],
+)
+def test_each_fault_is_named(changes, expected):
+    found = diagnose(facts(**changes))
+    assert expected in bad(found)
+    one = next(one for one in found if one.id == expected)
+    assert one.evidence
+    assert one.advice
+    assert one.link.startswith("https://")
+
+
+def test_the_code_and_its_name_are_in_the_sentence():
+    found = diagnose(facts(cuda__init={"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": "not ready"}))
+    assert titles(found, "cuda-init-failed") == [
+        "CUDA can't start: error 802 (CUDA_ERROR_SYSTEM_NOT_READY): not ready."
+    ]
+
+
+def test_a_code_the_driver_has_no_name_for_is_still_explained():
+    found = diagnose(facts(cuda__init={"code": 4711, "name": "", "text": ""}))
+    assert "error 4711 (a code this driver has no name for)" in titles(found, "cuda-init-failed")[0]
+
+
+def test_a_cuda_environment_on_a_machine_without_gpu_will_be_refused_by_pixi():
+    installed = [{"environment": "default", "subdir": "linux-64", "cuda": "13.0"}]
+    assert bad(diagnose(facts(CPU_ONLY, pixi__installed=installed))) == ["installed-needs-driver"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"environment": "cpu", "subdir": "linux-64", "cuda": None},  # bound to the CPU on purpose
+        {"environment": "default", "subdir": "linux-64", "cuda": "13.0"},  # what Pixi would pick
+        {"environment": "default", "subdir": "linux-aarch64", "cuda": None},  # of another machine, shared folder
+        {"environment": "unknown", "subdir": "linux-64", "cuda": None},
+    ],
+)
+def test_environments_that_fit_are_no_finding(row):
+    assert bad(diagnose(facts(pixi__installed=[row]))) == []
+
+
+NAMES = [*HEALTHY, "cuda.probe", "pixi.version", "pixi.cuda", "request.build_cuda", "env.CONDA_OVERRIDE_CUDA"]
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["code", "name", "text", "cuda", "subdir", "environment", "default", "memory_mib"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+VALUES = ODD | st.sampled_from(list(HEALTHY.values())) | st.sampled_from(list(CPU_ONLY.values()))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES))
+def test_no_facts_whatever_make_a_rule_raise(values):
+    found = diagnose(Facts({name: Fact(value, "a test") for name, value in values.items()}))
+    assert {one.id for one in found} <= set(catalogue())
+    assert all(one in found for one in problems(found))

@@ -1,0 +1,93 @@
+"""The command line itself: help, exit codes, and bad input in one sentence."""
+
+import json
+import re
+
+import pytest
+
+from gpusmoke import __version__
+from gpusmoke.cli import COMMANDS
+from gpusmoke.record import Record, write
+
+
+def sentence(done):
+    """The one line that a command printed on standard error."""
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+def test_no_command_shows_them_all_and_is_wrong_usage(kit):
+    done = kit()
+    assert done.returncode == 2
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_help_and_version(kit):
+    assert kit("--help").returncode == 0
+    assert kit("--version").stdout.strip() == f"gpusmoke {__version__}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_each_command_has_examples_and_exit_codes(kit, name):
+    done = kit(name, "--help")
+    assert done.returncode == 0
+    assert f"pixi run {name}" in done.stdout
+    assert "exit codes: 0 healthy" in done.stdout
+    assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "culprit"),
+    [
+        (["nosuch"], "'nosuch'"),
+        (["doctor", "--frob"], "--frob"),
+        (["doctor", "--build-cuda", "new"], "'new'"),
+        (["check", "--timeout", "-1"], "--timeout"),
+        (["check", "--timeout", "soon"], "'soon'"),
+        (["bench", "--dtype", "bf17"], "'bf17'"),
+        (["bench", "--shape", "0x1x1"], "'0x1x1'"),
+        (["bench", "--shape", "12x12"], "'12x12'"),
+        (["bench", "--shape", "99999999999"], "'99999999999'"),
+        (["bench", "--seconds", "0"], "--seconds"),
+        (["report"], "record"),
+        (["report", "nosuch.json"], "nosuch.json"),
+        (["report", "."], ". can't be read"),
+    ],
+)
+def test_bad_input_is_one_sentence_that_names_the_culprit(kit, args, culprit):
+    done = kit(*args)
+    assert done.returncode == 2
+    assert culprit in sentence(done)
+
+
+def test_a_damaged_record_is_refused_by_report_and_left_alone(kit):
+    path = kit.cwd / "cut.json"
+    path.write_text('{"schema": "gpusmoke-record/1", "command": "check"')
+    done = kit("report", "cut.json")
+    assert done.returncode == 2
+    assert "cut.json" in sentence(done)
+    assert path.read_text().endswith('"check"')
+
+
+def test_report_shows_a_stored_record_and_prints_it_as_json(kit, tmp_path):
+    path = write(Record("doctor", "2026-11-24T10:15:00Z", seconds=0.3), tmp_path / "stored")
+    shown = kit("report", str(path))
+    assert shown.returncode == 0
+    assert "2026-11-24 10:15:00 UTC" in shown.stdout
+    assert json.loads(kit("report", str(path), "--json").stdout) == json.loads(path.read_text())
+
+
+def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
+    package = tmp_path / "broken" / "rich"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
+    search = f"{package.parent}:{kit.environment()['PYTHONPATH']}"
+    done = kit("doctor", env={"PYTHONPATH": search})
+    assert done.returncode == 70
+    assert "broken on purpose" in done.stderr
+    assert done.stderr.strip().endswith("please report the lines above")
+
+
+def test_colour_only_on_a_terminal(kit):
+    assert not re.search("\x1b", kit("doctor", env={"NO_COLOR": ""}).stdout)

@@ -1,0 +1,152 @@
+"""Children that crash, hang, print garbage or can't import PyTorch: each a finding, through the real command line.
+
+A stand-in `torch` that comes first on PYTHONPATH misbehaves at import, in the child alone: the parent never imports it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+@pytest.fixture
+def check(kit, driver, tmp_path):
+    """Run `check --json` with a torch whose body is given; returns the record and the exit code."""
+
+    def run(body, *args, gpus=0):
+        package = tmp_path / "standin" / "torch"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(body)
+        env = driver({"devices": gpus}) if gpus else {}
+        search = os.pathsep.join([str(package.parent), *kit.environment(env)["PYTHONPATH"].split(os.pathsep)])
+        done = kit("check", "--json", *args, env=env | {"PYTHONPATH": search})
+        return json.loads(done.stdout), done.returncode
+
+    return run
+
+
+def problems(record):
+    return {found["id"]: found for found in record["findings"] if found["severity"] == "problem"}
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+    ],
+)
+def test_a_child_that_dies_is_named_with_where_and_how(check, body, how):
+    record, code = check(body)
+    found = problems(record)["worker-crashed"]
+    assert code == 1
+    assert how in found["title"]
+    assert "while importing PyTorch" in found["title"]
+
+
+def test_a_child_that_hangs_is_ended_at_the_deadline(check):
+    started = time.monotonic()
+    record, code = check("import time; time.sleep(600)", "--timeout", "2")
+    assert code == 1
+    assert "while importing PyTorch" in problems(record)["worker-hung"]["title"]
+    assert "2" in problems(record)["worker-hung"]["title"]
+    assert time.monotonic() - started < 30
+
+
+def test_a_child_that_ignores_everything_but_sigkill_is_ended_too(check):
+    ignore = "for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)"
+    body = f"import signal, time\n{ignore}\ntime.sleep(600)"
+    record, code = check(body, "--timeout", "2")
+    assert code == 1
+    assert "worker-hung" in problems(record)
+
+
+def test_garbage_on_the_report_channel_is_named_and_shown(check):
+    # Every open descriptor gets it, the one that the child reports on included.
+    write = "    try: os.write(fd, b'\\x00\\xff not json\\n')\n    except OSError: pass"
+    body = f"import os\nfor fd in range(3, 20):\n{write}\nos._exit(0)"
+    record, code = check(body)
+    assert code == 1
+    assert "not json" in "".join(problems(record)["worker-garbled"]["evidence"])
+
+
+def test_what_a_library_prints_is_no_garbage(check):
+    record, _ = check(
+        "print('hello from a library')\nraise ImportError('libcudnn.so.9: cannot open shared object file')"
+    )
+    assert list(problems(record)) == ["torch-missing"]
+    assert "libcudnn.so.9" in problems(record)["torch-missing"]["title"]
+
+
+def test_the_last_words_of_a_crashed_child_are_kept(check):
+    record, _ = check("import sys, os; print('terminate called', file=sys.stderr, flush=True); os.abort()")
+    assert any("terminate called" in line for line in problems(record)["worker-crashed"]["evidence"])
+
+
+def test_each_gpu_has_a_child_of_its_own(check):
+    record, code = check("import os; os._exit(3)", gpus=3)
+    crashed = [found["gpu"] for found in record["findings"] if found["id"] == "worker-crashed"]
+    assert code == 1
+    assert crashed == [0, 1, 2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_recorded_and_leaves_no_child_behind(kit, tmp_path, number):
+    package = tmp_path / "torch"
+    package.mkdir()
+    marker = tmp_path / "pid"
+    package.joinpath("__init__.py").write_text(
+        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    env = kit.environment({})
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpusmoke", "smoke", "--json"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (marker.exists() and marker.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    record = json.loads(out)
+    assert process.returncode == 130
+    assert record["complete"] is False
+    assert record["verdict"] == "problem"
+    assert [path.name for path in (tmp_path / "results").iterdir()]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
+
+
+def test_a_child_ends_when_its_parent_is_killed(kit, tmp_path):
+    package = tmp_path / "torch"
+    package.mkdir()
+    marker = tmp_path / "pid"
+    package.joinpath("__init__.py").write_text(
+        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    env = kit.environment({})
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpusmoke", "check"], env=env, cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (marker.exists() and marker.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait(timeout=30)
+    child = int(marker.read_text())
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the child outlived its parent")

@@ -1,0 +1,335 @@
+"""noxfile.py, run for real through scripts/run with a Python and a pip that install nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="without Pixi nothing runs on Windows")
+
+ROOT = Path(__file__).parents[2]
+NOT_FOUND = "echo 'ERROR: No matching distribution'; exit 1"
+
+
+def only(requirement, action):
+    """What the stand-in pip does when it has to install this, and nothing for other requirements."""
+    return f"case $* in *{requirement}*) {action} ;; esac"
+
+
+def nox(*arguments, folder=ROOT, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "nox", "--noxfile", folder / "noxfile.py", *arguments],
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_every_task_of_pixi_has_its_session_and_the_other_way_round():
+    manifest = tomllib.loads((ROOT / "pixi.toml").read_text(encoding="utf-8"))
+    tables = [manifest["tasks"], *(feature.get("tasks", {}) for feature in manifest["feature"].values())]
+    tasks = {name: task for table in tables for name, task in table.items()}
+    listed = json.loads(nox("--list", "--json").stdout)
+    assert {entry["name"] for entry in listed} == {
+        name for name, task in tasks.items() if "gpusmoke" in task["cmd"] or "nox" in task["cmd"]
+    }
+    for name, task in tasks.items():
+        if "nox" in task["cmd"]:
+            assert task["cmd"] == f"nox --no-venv -s {name} --"
+
+
+class TestEnvironments:
+    def test_sessions_share_them(self, clone):
+        clone.has_python()
+        for task in ("doctor", "report", "check", "bench", "smoke"):
+            assert clone.run(task).returncode == 0
+        assert clone.run("test").returncode == 5, "pytest's own for a folder without tests"
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py", "nvidia-ml-py"]
+
+    def test_the_gpu_one_holds_all_pins_of_its_groups(self, clone):
+        clone.has_python()
+        clone.run("check")
+        groups = tomllib.loads((clone.root / "pyproject.toml").read_text())["dependency-groups"]
+        pins = [pin.split(";")[0] for name in ("gpu", "test") for pin in groups[name] if isinstance(pin, str)]
+        asked = clone.pip_log.read_text().splitlines()[-1]
+        assert [pin for pin in pins if f"{pin}" not in asked] == []
+        assert "ruff" not in asked
+
+    def test_an_interrupted_installation_is_begun_again(self, clone):
+        clone.has_python()
+        process = clone.start("doctor", STAND_IN_PIP=only("rich", "sleep 30"))
+        while len(clone.installed) < 2:
+            time.sleep(0.05)
+        left = clone.root / ".nox" / "tools" / "left behind"
+        left.touch()
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert clone.run("doctor").returncode == 0
+        assert len(clone.installed) == 3
+        assert not left.exists()
+
+    def test_changed_pins_are_installed(self, clone):
+        clone.has_python()
+        clone.run("doctor")
+        pyproject = clone.root / "pyproject.toml"
+        pyproject.write_text(pyproject.read_text().replace('"rich==15.0.0"', '"rich==15.0.1"'))
+        assert clone.run("doctor").returncode == 0
+        assert clone.pip_log.read_text().splitlines()[-1].endswith("rich==15.0.1")
+
+    def test_without_a_network_that_is_said(self, clone):
+        clone.has_python()
+        done = clone.run("check", STAND_IN_PIP=only("torch==", NOT_FOUND))
+        assert (done.returncode, done.stdout) == (2, "")
+        log = clone.root / ".nox" / "gpu.log"
+        assert log.read_text() == "ERROR: No matching distribution\n"
+        assert f"(pip's words are in {log}): check the network" in done.stderr.splitlines()[-1]
+        assert clone.run("check").returncode == 0
+
+    def test_too_little_disk_is_said_before_anything_is_downloaded(self, clone):
+        clone.has_python()
+        done = clone.run("check", STAND_IN_FREE="12.0e9")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "takes 12.1 GB, but 12.0 GB are free" in done.stderr.splitlines()[-1]
+        assert len(clone.installed) == 1
+
+    def test_pip_without_a_cache_takes_less(self, clone):
+        clone.has_python()
+        assert clone.run("check", STAND_IN_FREE="9.0e9", PIP_NO_CACHE_DIR="1").returncode == 2
+        assert clone.run("check", STAND_IN_FREE="9.2e9", PIP_NO_CACHE_DIR="1").returncode == 0
+
+    def test_pip_keeps_its_temporary_files_off_a_small_tmp(self, clone, tmp_path):
+        clone.has_python()
+        seen = tmp_path / "tmpdir"
+        clone.run("doctor", TMPDIR=str(tmp_path), STAND_IN_PIP=f'echo "$TMPDIR" >>"{seen}"')
+        assert [Path(line).is_relative_to(clone.root / ".nox") for line in seen.read_text().splitlines()] == [
+            True,
+            True,
+        ]
+        assert sorted(path.name for path in (clone.root / ".nox" / "tools").iterdir()) == ["bin", "stamp"]
+
+    def test_two_runs_at_once_install_once(self, clone):
+        clone.has_python()
+        clone.run("doctor")
+        slow = only("torch==", "sleep 2")
+        first = clone.start("check", STAND_IN_PIP=slow)
+        while len(clone.installed) < 3:
+            time.sleep(0.05)
+        second = clone.run("check", STAND_IN_PIP=slow)
+        first.communicate(timeout=30)
+        assert (first.returncode, second.returncode) == (0, 0)
+        assert "waiting for another run" in second.stderr
+        assert len(clone.installed) == 3
+
+    def test_help_needs_no_pytorch(self, clone):
+        clone.has_python()
+        for task in ("check", "bench", "smoke"):
+            assert json.loads(clone.run(task, "--help").stdout)["argv"] == [task, "--help"]
+        assert "torch==" not in clone.pip_log.read_text()
+
+
+class TestSmoke:
+    def test_what_doctor_finds_stops_it_before_the_download(self, clone):
+        clone.has_python()
+        done = clone.run("smoke", "--json", STAND_IN_DOCTOR_EXIT="1")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["argv"] == ["doctor", "--build-cuda", "13.0", "--json"]
+        assert "torch==" not in clone.pip_log.read_text()
+
+    def test_doctor_is_asked_about_the_cuda_of_the_pinned_pytorch(self, clone):
+        clone.has_python()
+        done = clone.run("smoke", STAND_IN_DOCTOR_EXIT="2")
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["argv"] == ["doctor", "--build-cuda", "13.0"]
+
+    def test_otherwise_it_goes_on_and_doctors_answer_stays_out_of_its_output(self, clone):
+        clone.has_python()
+        done = clone.run("smoke", "--require-gpu", STAND_IN_SMOKE_EXIT="1")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["argv"] == ["smoke", "--require-gpu"]
+
+    def test_doctor_is_not_asked_again_when_all_is_there(self, clone):
+        clone.has_python()
+        clone.run("check")
+        assert json.loads(clone.run("smoke", STAND_IN_DOCTOR_EXIT="1").stdout)["argv"] == ["smoke"]
+
+
+class TestTest:
+    """The session `test`, with a pytest of its own."""
+
+    @pytest.fixture
+    def clone(self, clone):
+        clone.has_python()
+        (clone.root / "src" / "pytest.py").write_text(
+            "import os, sys\nprint(*sys.argv[1:], os.getcwd(), sep='\\n')\nsys.exit(5)\n"
+        )
+        return clone
+
+    def test_arguments_and_exit_code_are_pytests(self, clone):
+        done = clone.run("test", "-k", "two words", "tests")
+        assert (done.stdout.splitlines(), done.returncode) == (["-k", "two words", "tests", str(clone.root)], 5)
+
+    def test_paths_keep_their_meaning(self, clone):
+        folder = clone.root / "tests" / "workspace"
+        folder.mkdir(parents=True)
+        (folder / "test_x.py").touch()
+        done = clone.run("test", "test_x.py::test_y", "-k", "y", cwd=folder)
+        assert done.stdout.splitlines() == [f"{folder}/test_x.py::test_y", "-k", "y", str(clone.root)]
+
+
+LINTER = """#!/usr/bin/env bash
+echo "${0##*/} $*" >>"${0%/*}/calls"
+echo "${0##*/} says so"
+[[ ${LINT_FAILS:-} != *${0##*/}* ]]
+"""
+
+
+class TestLint:
+    @pytest.fixture
+    def clone(self, clone):
+        """Linters that print how they were called and fail where LINT_FAILS names them."""
+        clone.has_python()
+        for name in ("ruff", "typos", "taplo", "shellcheck", "zizmor", "actionlint"):
+            clone.has_program(name, LINTER)
+        workflow = clone.root / ".github" / "workflows" / "ci.yml"
+        workflow.parent.mkdir(parents=True)
+        workflow.touch()
+        shutil.copy(ROOT / ".gitignore", clone.root)
+        (clone.root / "results").mkdir()
+        (clone.root / "results" / "x.toml").touch()
+        (clone.root / "hook").write_text("#!/bin/sh\n")
+        subprocess.run(["git", "init", "--quiet", clone.root], check=True, timeout=60)
+        return clone
+
+    def calls(self, clone):
+        return (clone.path / "calls").read_text().splitlines()
+
+    def test_each_linter_gets_the_files_that_are_its_own(self, clone):
+        done = clone.run("lint")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "lint: all 8 passed")
+        assert "says so" not in done.stdout
+        assert self.calls(clone) == [
+            "ruff check .",
+            "ruff format --check .",
+            "typos --force-exclude .github/workflows/ci.yml .gitignore hook noxfile.py pixi.toml pyproject.toml"
+            " scripts/run src/gpusmoke/__main__.py",
+            "taplo lint pixi.toml pyproject.toml",
+            "taplo format --check --diff pixi.toml pyproject.toml",
+            "shellcheck hook scripts/run",
+            "zizmor --offline --persona pedantic .github/workflows/ci.yml",
+            "actionlint .github/workflows/ci.yml",
+        ]
+
+    def test_all_run_though_some_fail_and_those_are_named(self, clone):
+        done = clone.run("lint", LINT_FAILS="ruff actionlint")
+        assert done.returncode == 1
+        assert len(self.calls(clone)) == 8
+        assert done.stdout.count("says so") == 3
+        assert "3 of 8 linters failed: ruff check, ruff format --check, actionlint" in done.stderr
+
+    def test_a_missing_linter_fails(self, clone):
+        (clone.path / "zizmor").unlink()
+        done = clone.run("lint")
+        assert done.returncode == 1
+        assert "FAILED, zizmor is not on PATH" in done.stdout
+
+    def test_missing_workflows_fail(self, clone):
+        (clone.root / ".github" / "workflows" / "ci.yml").unlink()
+        done = clone.run("lint")
+        assert done.returncode == 1
+        assert "zizmor --offline --persona pedantic: FAILED, there is no file for it" in done.stdout
+
+    def test_from_pypi_actionlint_is_said_not_to_run(self, clone):
+        (clone.path / "actionlint").unlink()
+        done = clone.run("lint")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "lint: all 7 passed")
+        assert "actionlint: NOT RUN" in done.stderr
+
+    def test_in_pixis_environment_actionlint_has_to_be_there(self, clone):
+        (clone.path / "actionlint").unlink()
+        done = nox("--no-venv", "-s", "lint", folder=clone.root, PATH=str(clone.path))
+        assert done.returncode == 1
+        assert "FAILED, actionlint is not on PATH" in done.stdout
+
+    def test_outside_a_git_repository_the_cure_is_named(self, clone):
+        git = clone.has_program("git", "#!/usr/bin/env bash\necho 'fatal: not a git repository' >&2\nexit 128\n")
+        assert git.exists()
+        done = clone.run("lint")
+        assert done.returncode == 2
+        assert done.stderr.endswith("git init\n")
+
+
+def test_in_pixis_environment_nothing_is_installed(clone):
+    done = nox("--no-venv", "-s", "check", "--", "--json", folder=clone.root)
+    assert json.loads(done.stdout)["argv"] == ["check", "--json"]
+    assert not (clone.root / ".nox").exists()
+
+
+def test_two_sessions_at_once_are_refused_rather_than_one_forgotten(clone):
+    done = nox("--no-venv", "-s", "check", "lint", folder=clone.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "one session at a time" in done.stderr
+
+
+class TestNoSkips:
+    SKIPS = """
+import pytest
+pytest.importorskip("no_such_module")
+"""
+    TESTS = """
+import pytest
+
+def test_runs(): pass
+
+@pytest.mark.skip(reason="no such tool here")
+def test_marked(): pass
+
+def test_called(): pytest.skip("no such tool there")
+
+@pytest.mark.xfail(reason="known")
+def test_expected(): assert False
+"""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        """pytest with this repository's settings and conftest.py, on tests that are skipped in every way there is."""
+        shutil.copy(ROOT / "pyproject.toml", tmp_path)
+        (tmp_path / "tests").mkdir()
+        shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+        (tmp_path / "tests" / "test_skips.py").write_text(self.SKIPS)
+        (tmp_path / "tests" / "test_some.py").write_text(self.TESTS)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+        return lambda *arguments: subprocess.run(
+            [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+
+    def test_without_it_the_last_lines_give_each_skip_and_its_reason(self, run):
+        done = run()
+        *_, first, second, third, closing = [
+            line for line in done.stdout.splitlines() if line.startswith(("SKIPPED", "="))
+        ]
+        assert done.returncode == 0
+        assert "1 passed, 3 skipped, 1 xfailed" in closing
+        assert {line.split("]")[0] for line in (first, second, third)} == {"SKIPPED [1"}
+        reasons = "\n".join((first, second, third))
+        assert all(reason in reasons for reason in ("no_such_module", "no such tool here", "no such tool there"))
+
+    def test_with_it_each_skip_is_a_failure_that_gives_its_reason(self, run):
+        done = run("--no-skips", "--continue-on-collection-errors")
+        assert done.returncode == 1
+        assert "1 failed, 1 passed, 1 xfailed, 2 errors" in done.stdout.splitlines()[-1]
+        for reason in ("no_such_module", "no such tool here", "no such tool there"):
+            assert sum("--no-skips: " in line and reason in line for line in done.stdout.splitlines()) >= 1
+
+    def test_with_it_a_run_without_skips_passes(self, run):
+        done = run("--no-skips", "-k", "test_runs", "tests/test_some.py")
+        assert done.returncode == 0
