@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -60,8 +60,6 @@ def execute(name: str, arguments: Sequence[str]) -> int:
         from gpusmoke.record import prepare
 
         prepare(args.results)
-    # rich takes 0.1 s to import: time that doctor otherwise spends waiting for the driver's answer.
-    threading.Thread(target=importlib.import_module, args=["gpusmoke.presentation.terminal"], daemon=True).start()
     record = importlib.import_module(f"gpusmoke.commands.{name}").run(args)
     from gpusmoke.presentation.terminal import show
     from gpusmoke.record import write
@@ -89,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"gpusmoke {__version__}")
         return HEALTHY
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 must not turn a finding into a traceback
     try:
         if name not in COMMANDS:
             raise UsageError(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")

@@ -1,7 +1,10 @@
 """The command line itself: help, exit codes, and bad input in one sentence."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -79,15 +82,29 @@ def test_report_shows_a_stored_record_and_prints_it_as_json(kit, tmp_path):
 
 
 def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
-    package = tmp_path / "broken" / "rich"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
-    search = f"{package.parent}:{kit.environment()['PYTHONPATH']}"
+    (tmp_path / "platform.py").write_text("raise RuntimeError('broken on purpose')")
+    search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
     done = kit("doctor", env={"PYTHONPATH": search})
     assert done.returncode == 70
     assert "broken on purpose" in done.stderr
     assert done.stderr.strip().endswith("please report the lines above")
 
 
-def test_colour_only_on_a_terminal(kit):
+def test_a_terminal_without_utf_8_gets_its_text_all_the_same(kit):
+    done = kit("report", "--help", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"})
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("changes", "coloured"), [({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_only_on_a_terminal_that_wants_it(kit, changes, coloured):
+    import pty
+
     assert not re.search("\x1b", kit("doctor", env={"NO_COLOR": ""}).stdout)
+    parent, child = pty.openpty()
+    env = kit.environment({"NO_COLOR": ""} | changes)
+    subprocess.run(
+        [sys.executable, "-m", "gpusmoke", "doctor"], env=env, cwd=kit.cwd, stdout=child, timeout=60, check=False
+    )
+    os.close(child)
+    assert bool(re.search(rb"\x1b\[", os.read(parent, 65536))) == coloured

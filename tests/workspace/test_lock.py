@@ -13,8 +13,8 @@ from gpusmoke.facts.workspace import cuda_of, declared_platforms, environment_pl
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = tomllib.loads((ROOT / "pixi.toml").read_text(encoding="utf-8"))
-PLATFORMS = {platform["name"]: platform for platform in declared_platforms(ROOT)}
-DECLARED = [(environment, name) for environment, names in environment_platforms(ROOT).items() for name in names]
+PLATFORMS = {platform["name"]: platform for platform in declared_platforms(MANIFEST)}
+DECLARED = [(environment, name) for environment, names in environment_platforms(MANIFEST).items() for name in names]
 # doctor and lint are outside the solve-group, and hold no PyTorch.
 PYTORCH = [row for row in DECLARED if "solve-group" in MANIFEST["environments"][row[0]]]
 DOCTOR_MEGABYTES = 75

@@ -13,8 +13,8 @@ from gpusmoke.facts.workspace import declared_platforms, environment_platforms
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "pixi.toml").read_text(encoding="utf-8")
 MANIFEST = tomllib.loads(TEXT)
-PLATFORMS = declared_platforms(ROOT)
-ENVIRONMENTS = environment_platforms(ROOT)
+PLATFORMS = declared_platforms(MANIFEST)
+ENVIRONMENTS = environment_platforms(MANIFEST)
 FEATURES = {"default": MANIFEST, **MANIFEST["feature"]}
 # The environments that must start in seconds on a machine where PyTorch can't.
 BARE = ("doctor", "lint")

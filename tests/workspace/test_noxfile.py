@@ -130,6 +130,17 @@ class TestEnvironments:
         assert "waiting for another run" in second.stderr
         assert len(clone.installed) == 3
 
+    def test_a_pip_that_outlives_its_run_is_waited_for(self, clone):
+        clone.has_python()
+        clone.run("doctor")
+        first = clone.start("check", STAND_IN_PIP=only("torch==", "sleep 2"))
+        while len(clone.installed) < 3:
+            time.sleep(0.05)
+        first.kill()
+        second = clone.run("check")
+        assert second.returncode == 0
+        assert "waiting for another run" in second.stderr
+
     def test_help_needs_no_pytorch(self, clone):
         clone.has_python()
         for task in ("check", "bench", "smoke"):

@@ -132,10 +132,12 @@ class TestWithoutPixi:
 
     def test_the_tool_runs_where_the_user_stands_and_knows_its_repository(self, clone, tmp_path):
         clone.has_python()
+        (tmp_path / "gpusmoke.py").write_text("a file of the user that has nothing to do with it")
         told = json.loads(clone.run("report", "two words", "", "*", "--", "--no-venv", cwd=tmp_path).stdout)
         assert told["argv"] == ["report", "two words", "", "*", "--", "--no-venv"]
         assert told["cwd"] == str(tmp_path)
         assert told["root"] == str(clone.root)
+        assert clone.run("smoke", cwd=tmp_path).returncode == 0
 
     @pytest.mark.parametrize("code", [0, 1, 2, 70, 130])
     def test_the_tools_exit_code_comes_through(self, clone, code):

@@ -9,7 +9,7 @@ from gpusmoke.errors import UsageError
 from gpusmoke.facts import Facts
 from gpusmoke.facts.driver import DriverProbes
 from gpusmoke.facts.host import host_facts
-from gpusmoke.facts.workspace import PixiInfo, check_readable, project_root, workspace_facts
+from gpusmoke.facts.workspace import PixiInfo, project_root, read_manifest, workspace_facts
 from gpusmoke.findings.machine import diagnose
 from gpusmoke.findings.platforms import version
 from gpusmoke.record import Record
@@ -32,18 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def machine_facts() -> Facts:
-    """All facts that need no PyTorch; the driver's libraries and Pixi are asked at the same time."""
-    project = project_root()
-    probes, info = DriverProbes(), PixiInfo(project)
-    host = host_facts()
-    return Facts({**host, **probes.facts(), **workspace_facts(project, info)})
+    """All facts that need no PyTorch; the driver's libraries and Pixi are asked at the same time.
+
+    Raises UsageError where the workspace's manifest or lock can't be read.
+    """
+    probes, project = DriverProbes(), project_root()
+    info = PixiInfo(project)
+    manifest = read_manifest(project)
+    return Facts({**host_facts(), **workspace_facts(project, manifest, info), **probes.facts()})
 
 
 def run(args: argparse.Namespace) -> Record:
     """Read the machine and judge it. Raises UsageError where the options or the workspace's files are unreadable."""
     if args.build_cuda is not None and not version(args.build_cuda):
         raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
-    check_readable(project_root())
     session = Session("doctor", build_cuda=args.build_cuda)
     with session.interruptible():
         session.facts = session.facts.with_facts(machine_facts())

@@ -9,7 +9,6 @@ from gpusmoke.commands.check import add_arguments as add_check_arguments
 from gpusmoke.commands.check import exercise
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.facts import Facts
-from gpusmoke.facts.workspace import check_readable, project_root
 from gpusmoke.findings import Finding, problems
 from gpusmoke.findings import exercise as exercise_rules
 from gpusmoke.findings import machine as machine_rules
@@ -35,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Record:
     """Check first; measure only what works."""
-    check_readable(project_root())
     session = Session(
         "smoke", require_gpu=args.require_gpu, check_deadline=args.timeout, bench_deadline=SECONDS + OVERHEAD_SECONDS
     )

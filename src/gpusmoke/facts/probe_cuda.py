@@ -96,7 +96,7 @@ def main() -> None:
         "init": explain(cuda, code),
         "devices": devices(cuda, count.value) if not code else [],
     }
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

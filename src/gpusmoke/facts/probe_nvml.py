@@ -75,7 +75,7 @@ def main() -> None:
         answer["gpus"] = [gpu_or_error(index) for index in range(nvml.nvmlDeviceGetCount())]
     except nvml.NVMLError as error:
         answer["init"] = {"code": error.value, "text": str(error)}
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

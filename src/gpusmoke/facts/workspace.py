@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,25 +28,34 @@ def project_root() -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / "pixi.toml").is_file()), None)
 
 
-def check_readable(project: Path | None) -> None:
-    """Raise UsageError where manifest or lock exist and can't be read: every later answer would be a guess."""
+def running_environment() -> dict[str, Json] | None:
+    """The Pixi environment that this Python runs in: its own, the one its venv was made from, or the activated one."""
+    prefixes = (sys.prefix, sys.base_prefix, os.environ.get("CONDA_PREFIX"))
+    return next((row for prefix in prefixes if prefix and (row := installed_environment(Path(prefix)))), None)
+
+
+def read_manifest(project: Path | None) -> dict[str, Json]:
+    """The manifest, parsed; empty where there is none. Manifest and lock are read before anything else is concluded.
+
+    Raises UsageError where one of them exists and can't be read: every later answer would be a guess.
+    """
     if project is None:
-        return
+        return {}
     name = "pixi.toml"
     try:
-        tomllib.loads((project / name).read_text(encoding="utf-8"))
+        manifest = tomllib.loads((project / name).read_text(encoding="utf-8"))
         name = "pixi.lock"
-        lock = (project / name).read_text(encoding="utf-8")
+        lock = (project / name).read_text(encoding="utf-8") if (project / name).exists() else "version:"
     except FileNotFoundError:
-        return
+        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{name} can't be read ({error}); restore it: git checkout -- {name}") from None
-    for number, line in enumerate(lock.splitlines(), 1):
-        if line.startswith(("<<<<<<<", ">>>>>>>")):
-            cure = "take one side and update it: git checkout --ours pixi.lock && pixi lock"
-            raise UsageError(f"pixi.lock line {number} holds a merge conflict; {cure}")
+    if re.search(r"^(<<<<<<<|>>>>>>>)", lock, re.MULTILINE):
+        cure = "take one side and update it: git checkout --ours pixi.lock && pixi lock"
+        raise UsageError(f"pixi.lock holds a merge conflict; {cure}")
     if not lock.startswith("version:"):
         raise UsageError("pixi.lock does not start with its version; restore it: git checkout -- pixi.lock")
+    return manifest
 
 
 def cuda_of(virtual_packages: Json) -> str | None:
@@ -73,11 +83,10 @@ def installed_environment(prefix: Path) -> dict[str, Json] | None:
         return None
 
 
-def declared_platforms(project: Path) -> list[dict[str, Json]]:
+def declared_platforms(manifest: dict[str, Json]) -> list[dict[str, Json]]:
     """The entries of workspace.platforms in their order: name, subdir and lowest driver CUDA version."""
-    workspace = tomllib.loads((project / "pixi.toml").read_text(encoding="utf-8"))["workspace"]
     rows = []
-    for entry in workspace["platforms"]:
+    for entry in manifest["workspace"]["platforms"]:
         row = {"platform": entry} if isinstance(entry, str) else entry
         cuda = row.get("cuda")
         rows.append(
@@ -90,10 +99,9 @@ def declared_platforms(project: Path) -> list[dict[str, Json]]:
     return rows
 
 
-def environment_platforms(project: Path) -> dict[str, list[str]]:
+def environment_platforms(manifest: dict[str, Json]) -> dict[str, list[str]]:
     """The names of the platforms that each environment may use, in the workspace's order."""
-    manifest = tomllib.loads((project / "pixi.toml").read_text(encoding="utf-8"))
-    names = [row["name"] for row in declared_platforms(project)]
+    names = [row["name"] for row in declared_platforms(manifest)]
     environments = {"default": [], **manifest.get("environments", {})}
     allowed = {}
     for name, entry in environments.items():
@@ -135,29 +143,28 @@ class PixiInfo:
         return (answer, None) if isinstance(answer, dict) else ({}, "`pixi info` printed no JSON object")
 
 
-def workspace_facts(project: Path | None, info: PixiInfo) -> dict[str, Fact]:
+def workspace_facts(project: Path | None, manifest: dict[str, Json], info: PixiInfo) -> dict[str, Fact]:
     """Facts named pixi.*; waits for `pixi info`."""
-    facts: dict[str, Fact] = {}
     answer, reason = info.answer()
     seen = cuda_of(answer.get("virtual_packages"))
-    facts["pixi.version"] = Fact(answer.get("version"), "pixi info", reason)
-    facts["pixi.cuda"] = Fact(seen, "pixi info", reason or (None if seen else "Pixi sees no __cuda"))
-    current = installed_environment(Path(sys.prefix))
-    facts["pixi.current"] = Fact(
-        current, "conda-meta/pixi of the running Python", None if current else "not a Pixi environment"
-    )
-    if project is None:
-        facts["pixi.platforms"] = Fact(None, "pixi.toml", "no pixi.toml in this folder or above")
-        return facts
+    current = running_environment()
+    facts = {
+        "pixi.version": Fact(answer.get("version"), "pixi info", reason),
+        "pixi.cuda": Fact(seen, "pixi info", reason or (None if seen else "Pixi sees no __cuda")),
+        "pixi.current": Fact(
+            current, "conda-meta/pixi of the running environment", None if current else "not a Pixi environment"
+        ),
+    }
+    if project is None or not manifest:
+        return facts | {"pixi.platforms": Fact(None, "pixi.toml", "no pixi.toml in this folder or above")}
     try:
-        facts["pixi.platforms"] = Fact(declared_platforms(project), "pixi.toml")
-        facts["pixi.environments"] = Fact(environment_platforms(project), "pixi.toml")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        facts["pixi.platforms"] = Fact(None, "pixi.toml", f"{type(error).__name__}: {error}")
+        facts["pixi.platforms"] = Fact(declared_platforms(manifest), "pixi.toml")
+        facts["pixi.environments"] = Fact(environment_platforms(manifest), "pixi.toml")
+    except (KeyError, TypeError, AttributeError) as error:
+        facts["pixi.platforms"] = Fact(None, "pixi.toml", f"no platforms to be read: {type(error).__name__} {error}")
     # Detached environments lie elsewhere: Pixi links .pixi/envs to them, and tells their prefixes.
     told = [environment.get("prefix") for environment in answer.get("environments_info") or []]
     prefixes = {path.resolve() for path in (project / ".pixi/envs").glob("*")}
     prefixes |= {Path(prefix).resolve() for prefix in told if prefix}
     installed = [row for prefix in sorted(prefixes) if (row := installed_environment(prefix))]
-    facts["pixi.installed"] = Fact(installed, "conda-meta/pixi of each environment")
-    return facts
+    return facts | {"pixi.installed": Fact(installed, "conda-meta/pixi of each environment")}

@@ -85,9 +85,14 @@ def bursts(launch: Launch, timer: Timer, each: float, rest: float, repeats: int)
     return samples
 
 
+def launches_per_block(each: float) -> int:
+    """How many launches of `each` seconds make a block of about a tenth of a second."""
+    return max(1, round(BLOCK_SECONDS / each))
+
+
 def stream(launch: Launch, timer: Timer, each: float) -> Iterator[float]:
     """Launch back to back for ever, one block always queued ahead; yields the seconds per launch of each block."""
-    count = max(1, round(BLOCK_SECONDS / each))
+    count = launches_per_block(each)
     marks = [timer.mark()]
     number = 0
     while True:
@@ -102,11 +107,10 @@ def stream(launch: Launch, timer: Timer, each: float) -> Iterator[float]:
 
 @dataclass(frozen=True)
 class Settled:
-    """The part of a stream that was measured: seconds per launch of each block and round, and when (host time)."""
+    """The part of a stream that was measured: seconds per launch of each block, and when (host time)."""
 
     settled: bool
     blocks: list[float]
-    rounds: list[float]
     started: float
     ended: float
 
@@ -114,31 +118,25 @@ class Settled:
 def settle(launch: Launch, timer: Timer, each: float, window: float, settle_for: float, measure_for: float) -> Settled:
     """Launch back to back; measure once two successive windows agree, or `settle_for` seconds have passed.
 
-    The power controller of an H100 oscillates for 6-8 s with a period of about 1 s, so windows and rounds are whole
-    seconds: shorter ones would measure the phase.
+    The power controller of an H100 oscillates for 6-8 s with a period of about 1 s, so windows and the measured time
+    are whole seconds: less would measure the phase.
     """
     blocks = stream(launch, timer, each)
 
-    def round_of(seconds: float) -> list[float]:
+    def blocks_of(seconds: float) -> list[float]:
         taken = [next(blocks)]
-        while sum(taken) < seconds / max(1, round(BLOCK_SECONDS / each)):
+        while sum(taken) < seconds / launches_per_block(each):
             taken.append(next(blocks))
         return taken
 
     begun = time.monotonic()
     settled, before = False, 0.0
     while not settled and time.monotonic() - begun < settle_for:
-        now = mean(round_of(window))
+        now = mean(blocks_of(window))
         settled, before = abs(now / before - 1) < AGREEMENT if before else False, now
     started = time.monotonic()
-    rounds = [round_of(min(1.0, measure_for)) for _ in range(max(1, round(measure_for)))]
-    return Settled(
-        settled,
-        [block for taken in rounds for block in taken],
-        [mean(taken) for taken in rounds],
-        started,
-        time.monotonic(),
-    )
+    measured = blocks_of(max(1.0, round(measure_for)))
+    return Settled(settled, measured, started, time.monotonic())
 
 
 def mean(samples: list[float]) -> float:

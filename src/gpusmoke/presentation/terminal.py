@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import textwrap
-from collections.abc import Sequence
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Json
 from gpusmoke.findings import Finding
@@ -18,81 +17,119 @@ MARKS = {
     "ok": ("ok", "green"),
     "note": ("note", "cyan"),
     "warning": ("warning", "yellow"),
-    "problem": ("PROBLEM", "bold red"),
+    "problem": ("PROBLEM", "red"),
 }
 MARK_WIDTH = 9
-CI_WIDTH = 80
+PLAIN_WIDTH = 80  # where there is no terminal to ask
+STYLES = {"dim": "2", "green": "32", "cyan": "36", "yellow": "33", "red": "1;31"}
+LEGEND = """\
+T/s: TFLOP/s, TOP/s for int8; %peak: of the datasheet; %clock: of what the
+sampled clock allows; right: verified against float64, and repeats bit-equal"""
 
 
-def make_console() -> Console:
-    """A console on standard output; 80 columns where nobody says how wide it is."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=CI_WIDTH)
+class Page:
+    """Collects lines for standard output. Plain text needs no rich, whose import costs doctor 0.1 s."""
+
+    def __init__(self) -> None:
+        terminal = sys.stdout.isatty()
+        self.width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH
+        # https://no-color.org; Windows' old console shows the codes instead of obeying them.
+        self.colour = terminal and not os.environ.get("NO_COLOR") and sys.platform != "win32"
+        self.lines: list[str] = []
+
+    def paint(self, text: str, style: str) -> str:
+        """The text in a style of STYLES, on a terminal with colour."""
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.colour and style else text
+
+    def wrap(self, text: str, indent: int) -> list[str]:
+        """The text in lines that fit beside the indent; paths and links stay whole, so that they can be copied."""
+        return textwrap.wrap(text, self.width - indent, break_long_words=False, break_on_hyphens=False) or [""]
+
+    def add(self, text: str, style: str = "") -> None:
+        """Add one line as it is."""
+        self.lines.append(self.paint(text, style))
+
+    def print(self) -> None:
+        """Print everything at once."""
+        sys.stdout.write("\n".join(self.lines) + "\n")
 
 
-def heading(console: Console, record: Record) -> None:
-    """Which run this is."""
-    started = record.started.replace("T", " ").replace("Z", " UTC")
-    console.print(Text(f"gpusmoke {record.version} {record.command}, {started}, {record.seconds:.1f} s", style="dim"))
-
-
-def lead(found: Sequence[Finding]) -> list[Finding]:
-    """The findings in the order in which they are shown: that CUDA was not exercised comes before everything else."""
-    return sorted(found, key=lambda one: one.id != "cuda-not-exercised")
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width`; paths and links stay whole, so that they can be copied."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def show_finding(console: Console, found: Finding) -> None:
-    """One line; what was read and what to type only where something is wrong."""
-    word, style = MARKS[found.severity]
-    width = console.width - MARK_WIDTH
-    about = "" if found.gpu is None else f"GPU {found.gpu}: "
-    first, *rest = wrapped(f"{about}{found.title}", width)
-    console.print(Text.assemble((word.ljust(MARK_WIDTH), style), first))
-    details = [(line, "") for line in rest]
+def details(found: Finding) -> Iterator[tuple[str, str, bool]]:
+    """What was read and what to type, (text, style, whether it may be wrapped), where something is wrong."""
     if found.severity in ("problem", "warning"):
-        read = [f"id: {found.id}", *found.evidence]
-        details += [(line, "dim") for text in read for line in wrapped(text, width)]
-        details += [(f"try: {step}", "") for step in found.advice]
-        details += [(f"see: {found.link}", "dim")] if found.link else []
-    for line, style in details:
-        console.print(Text(f"{'':{MARK_WIDTH}}{line}", style=style), soft_wrap=True)
+        for read in (f"id: {found.id}", *found.evidence):
+            yield read, "dim", True
+        for step in found.advice:
+            yield f"try: {step}", "", False
+        if found.link:
+            yield f"see: {found.link}", "dim", False
 
 
-def show_measurements(console: Console, rows: Sequence[dict[str, Json]]) -> None:
-    """All rates as one table."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("dtype")
-    for title in ("size", "", "T/s", "p10-p90", "%peak", "%clock", "MHz", "W", "C", "right"):
-        table.add_column(title, justify="left" if title == "" else "right")
+def show_finding(page: Page, found: Finding) -> None:
+    """Add the sentence and, where something is wrong, its details."""
+    word, style = MARKS[found.severity]
+    about = "" if found.gpu is None else f"GPU {found.gpu}: "
+    first, *rest = page.wrap(about + found.title, MARK_WIDTH)
+    margin = " " * MARK_WIDTH
+    page.add(page.paint(word.ljust(MARK_WIDTH), style) + first)
+    for line in rest:
+        page.add(margin + line)
+    for text, style, wrappable in details(found):
+        for line in page.wrap(text, MARK_WIDTH) if wrappable else [text]:
+            page.add(margin + line, style)
+
+
+def show_measurements(page: Page, rows: Sequence[dict[str, Json]]) -> None:
+    """Add all rates as one table; a column that would say the same in every row is left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shapes, gpus = {tuple(row["shape"]) for row in rows}, {row["gpu"] for row in rows}
+    titles = {"GPU": "right", "dtype": "left", "MxNxK": "left", "": "left"}
+    titles |= dict.fromkeys(("T/s", "p10-p90", "%peak", "%clock", "MHz", "W", "C", "right"), "right")
+    if len(shapes) == 1:
+        del titles["MxNxK"]
+    if len(gpus) == 1:
+        del titles["GPU"]
+    table = Table(box=None, pad_edge=False)
+    for title, side in titles.items():
+        table.add_column(title, justify="left" if side == "left" else "right", no_wrap=True)
     for row in rows:
-        telemetry, sizes = row["telemetry"], row["shape"]
-        table.add_row(
-            row["dtype"],
-            str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes)),
-            row["regime"],
-            f"{row['value']:.4g}",
-            f"{row['p10']:.4g}-{row['p90']:.4g}",
-            *(cell(row.get(key), ".1f") for key in ("percent_of_datasheet", "percent_of_clock")),
-            *(cell(telemetry.get(key), ".0f") for key in ("sm_clock_mhz", "power_w", "temperature_c")),
-            "yes" if row["verified"]["passed"] is True else "NO",
-        )
-    console.print()
-    console.print(table)
-    console.print(
-        Text(
-            "T/s: TFLOP/s, int8 TOP/s. %peak: of the datasheet. %clock: of what the sampled clock allows.", style="dim"
-        )
-    )
+        cells = measurement_cells(row)
+        table.add_row(*(cells[title] for title in titles))
+    console = Console(width=max(page.width, PLAIN_WIDTH), no_color=True, highlight=False)
+    with console.capture() as printed:
+        console.print(table)
+    page.add("")
+    if len(shapes) == 1:
+        page.add("C = A B, {} x {} by {} x {}".format(*(rows[0]["shape"][i] for i in (0, 2, 2, 1))), "dim")
+    for line in [*printed.get().splitlines()]:
+        page.add(line.rstrip())
+    for line in LEGEND.splitlines():
+        page.add(line, "dim")
 
 
-def cell(value: Json, form: str) -> str:
-    """A number, or a dash where there is none."""
-    return "-" if value is None else format(value, form)
+def measurement_cells(row: dict[str, Json]) -> dict[str, str]:
+    """One measurement's cells by the title of their column; a dash where there is no number."""
+
+    def number(value: Json, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    telemetry = row["telemetry"]
+    return {
+        "GPU": number(row["gpu"], "d"),
+        "dtype": row["dtype"],
+        "MxNxK": "x".join(map(str, row["shape"])),
+        "": row["regime"],
+        "T/s": f"{row['value']:.4g}",
+        "p10-p90": f"{row['p10']:.4g}-{row['p90']:.4g}",
+        "%peak": number(row.get("percent_of_datasheet"), ".1f"),
+        "%clock": number(row.get("percent_of_clock"), ".1f"),
+        "MHz": number(telemetry.get("sm_clock_mhz"), ".0f"),
+        "W": number(telemetry.get("power_w"), ".0f"),
+        "C": number(telemetry.get("temperature_c"), ".0f"),
+        "right": "yes" if row["verified"]["passed"] is True else "NO",
+    }
 
 
 def closing(record: Record) -> str:
@@ -109,13 +146,16 @@ def closing(record: Record) -> str:
 
 def show(record: Record, saved: str | None = None) -> None:
     """Print a whole record, and where it was saved."""
-    console = make_console()
-    heading(console, record)
-    for found in lead(record.findings):
-        show_finding(console, found)
+    page = Page()
+    started = record.started.replace("T", " ").replace("Z", " UTC")
+    page.add(f"gpusmoke {record.version} {record.command}, {started}, {record.seconds:.1f} s", "dim")
+    # That CUDA was not exercised comes before everything else.
+    for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
+        show_finding(page, found)
     if record.measurements:
-        show_measurements(console, record.measurements)
-    console.print()
+        show_measurements(page, record.measurements)
+    page.add("")
     if saved:
-        console.print(Text(f"Record: {saved}", style="dim"), overflow="fold")
-    console.print(Text(closing(record), style="bold green" if record.verdict == "healthy" else "bold red"))
+        page.add(f"Record: {saved}", "dim")
+    page.add(closing(record), "green" if record.verdict == "healthy" else "red")
+    page.print()
