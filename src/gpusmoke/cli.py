@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from gpusmoke import __version__
@@ -80,6 +82,9 @@ def interrupt(_number: int, _frame: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: sys.argv) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Pixi runs tasks in the workspace's root and tells where the user stands: that is what paths are relative to.
+    if (stood := os.environ.get("INIT_CWD")) and os.environ.get("PIXI_PROJECT_ROOT") == str(Path.cwd()):
+        os.chdir(stood)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -103,6 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads any more, so nobody wants the interpreter's complaint about it either
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in ("rich", "pynvml"):
+            raise
+        print("gpusmoke: this Python lacks what the kit needs: pip install nvidia-ml-py rich", file=sys.stderr)
+        return USAGE
     except Exception:  # noqa: BLE001 - the last resort, which says whose fault it is
         import traceback
 

@@ -81,6 +81,16 @@ def test_report_shows_a_stored_record_and_prints_it_as_json(kit, tmp_path):
     assert json.loads(kit("report", str(path), "--json").stdout) == json.loads(path.read_text())
 
 
+def test_under_pixi_paths_keep_the_meaning_they_have_where_the_user_stands(kit, tmp_path):
+    below = tmp_path / "below"
+    below.mkdir()
+    write(Record("doctor", "2026-11-24T10:15:00Z"), below)
+    pixi = {"PIXI_PROJECT_ROOT": str(kit.cwd), "INIT_CWD": str(below)}
+    assert kit("report", "doctor-20261124T101500Z.json", env=pixi).returncode == 0
+    elsewhere = pixi | {"PIXI_PROJECT_ROOT": str(tmp_path)}
+    assert kit("report", "doctor-20261124T101500Z.json", env=elsewhere).returncode == 2
+
+
 def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
     (tmp_path / "platform.py").write_text("raise RuntimeError('broken on purpose')")
     search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])

@@ -52,6 +52,18 @@ def hardware(facts: Facts) -> Iterator[Finding]:
         yield finding("no-gpu", facts.evidence("host.nvidia_cards", "host.device_nodes", "cuda.library"))
 
 
+def surroundings(facts: Facts) -> Iterator[Finding]:
+    """What stands between this process and the machine's GPUs without hiding them all."""
+    if kind := facts.text("host.container"):
+        yield finding("surroundings", facts.evidence("host.container"), place=f"a container ({kind})")
+    if facts.flag("host.wsl"):
+        yield finding("surroundings", facts.evidence("host.wsl"), place="WSL")
+    value, count = facts.text("env.CUDA_VISIBLE_DEVICES"), len(facts.rows("cuda.devices"))
+    if value is not None and cuda_usable(facts):
+        total = max(count, len(facts.rows("nvml.gpus")))
+        yield finding("gpus-chosen", facts.evidence("env.CUDA_VISIBLE_DEVICES"), value=value, count=count, total=total)
+
+
 def driver(facts: Facts) -> Iterator[Finding]:
     """Why CUDA does not start although there is a GPU; the most specific cause alone."""
     init = facts.row("cuda.init")
@@ -113,7 +125,8 @@ def builds(facts: Facts) -> Iterator[Finding]:
         yield finding("driver-too-old", evidence, runs=runs, wanted=min(declared)[0])
     else:
         majors = [str(m) for m in range(major[0], 10, -1)][:2] if major else []
-        yield finding("driver-runs", evidence, builds=" and ".join(majors), runs=runs)
+        name = facts.text("nvml.driver_version") or facts.text("host.kernel_module") or "version unknown"
+        yield finding("driver-runs", evidence, driver=name, builds=" and ".join(majors), runs=runs)
 
 
 def pixi(facts: Facts) -> Iterator[Finding]:
@@ -133,24 +146,34 @@ def pixi(facts: Facts) -> Iterator[Finding]:
             "cpu-platform-on-gpu-machine", evidence, platform=chosen["name"], runs=facts.text("cuda.driver_version")
         )
     else:
-        yield finding("pixi-platform", evidence, platform=chosen["name"])
+        yield finding("pixi-platform", evidence, platform=chosen["name"], environment="default")
 
 
 def installed(facts: Facts) -> Iterator[Finding]:
-    """Environments that were installed for another platform than Pixi would pick now: it keeps using those."""
+    """What each environment was installed for: Pixi keeps using that, also where it would pick another platform now."""
     for row in facts.rows("pixi.installed"):
         name, subdir, cuda = str(row.get("environment")), row.get("subdir"), row.get("cuda")
         fits = pick_for(facts, name)
-        if fits is None or subdir != conda_subdir(facts):
-            continue
         evidence = [f"environment {name}: installed for {subdir} with cuda {cuda} (conda-meta/pixi)"]
-        if cuda is None and fits.get("cuda") is not None:
+        here = subdir == conda_subdir(facts)
+        if here and fits is not None and cuda is None and fits.get("cuda") is not None:
             yield finding("sticky-platform", evidence, environment=name, platform=fits["name"])
-        elif cuda is not None and version(str(cuda)) > version(cuda_seen_by_pixi(facts)):
+        elif here and fits is not None and cuda and version(str(cuda)) > version(cuda_seen_by_pixi(facts)):
             yield finding("installed-needs-driver", evidence, environment=name, cuda=cuda, platform=fits["name"])
+        else:
+            variant = f"{subdir}, CUDA {cuda}" if cuda else f"{subdir}, CPU"
+            yield finding("environment-installed", evidence, environment=name, variant=variant)
 
 
-RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (hardware, driver, nvml, builds, pixi, installed)
+RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    hardware,
+    surroundings,
+    driver,
+    nvml,
+    builds,
+    pixi,
+    installed,
+)
 
 
 def diagnose(facts: Facts) -> list[Finding]:

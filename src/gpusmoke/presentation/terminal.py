@@ -147,14 +147,14 @@ def closing(record: Record) -> str:
 def show(record: Record, saved: str | None = None) -> None:
     """Print a whole record, and where it was saved."""
     page = Page()
-    started = record.started.replace("T", " ").replace("Z", " UTC")
-    page.add(f"gpusmoke {record.version} {record.command}, {started}, {record.seconds:.1f} s", "dim")
-    # That CUDA was not exercised comes before everything else.
+    # That CUDA was not exercised stands in the first line, before everything else.
     for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
         show_finding(page, found)
     if record.measurements:
         show_measurements(page, record.measurements)
     page.add("")
+    started = record.started.replace("T", " ").replace("Z", " UTC")
+    page.add(f"gpusmoke {record.version} {record.command}, {started}, {record.seconds:.1f} s", "dim")
     if saved:
         page.add(f"Record: {saved}", "dim")
     page.add(closing(record), "green" if record.verdict == "healthy" else "red")

@@ -22,7 +22,7 @@ def bare_root(tmp_path):
 def test_bench_measures_the_cpu_and_says_so(kit, bare_root):
     done = kit("bench", "--seconds", "3", "--dtype", "fp32,fp8", "--shape", "300x200x100", env=bare_root, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ran on the CPU; CUDA was NOT exercised." in done.stdout.splitlines()[1]
+    assert "Ran on the CPU; CUDA was NOT exercised." in done.stdout.splitlines()[0]
     assert "fp8 was not measured: not measured on a CPU" in done.stdout
     (path,) = (kit.cwd / "results").iterdir()
     record = json.loads(path.read_text())

@@ -52,7 +52,7 @@ def test_a_machine_without_gpu_passes_and_says_what_was_not_exercised(check, bar
 @no_gpu
 def test_the_first_line_says_it(kit, bare_root):
     lines = kit("check", env=bare_root, timeout=120).stdout.splitlines()
-    assert "Ran on the CPU; CUDA was NOT exercised." in lines[1]
+    assert "Ran on the CPU; CUDA was NOT exercised." in lines[0]
 
 
 @no_gpu

@@ -60,8 +60,8 @@ def test_a_healthy_machine(machine):
     record, found, code = machine()
     assert code == 0
     assert record["verdict"] == "healthy"
-    assert found["driver-runs"]["title"].startswith("This driver runs CUDA 13 and 12 builds")
-    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda13."
+    assert found["driver-runs"]["title"].startswith("This driver (580.159.04) runs CUDA 13 and 12 builds")
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda13, in environment 'default'."
     assert record["facts"]["nvml.driver_version"]["value"] == "580.159.04"
     assert record["facts"]["host.kernel_module"]["value"] == "580.159.04"
     assert record["facts"]["cuda.library"]["value"].endswith("libcuda.so.1")
@@ -70,8 +70,8 @@ def test_a_healthy_machine(machine):
 def test_an_older_driver_picks_the_cuda_12_platform(machine):
     _, found, code = machine({"cuDriverGetVersion.value": 12040})
     assert code == 0
-    assert found["driver-runs"]["title"].startswith("This driver runs CUDA 12 and 11 builds")
-    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12."
+    assert found["driver-runs"]["title"].startswith("This driver (580.159.04) runs CUDA 12 and 11 builds")
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12, in environment 'default'."
 
 
 def test_a_machine_without_nvidia_hardware_is_healthy(machine):
@@ -199,7 +199,7 @@ def test_pixis_own_word_wins_over_the_prediction(machine):
     )
     record, found, _ = machine()
     assert record["facts"]["pixi.cuda"]["value"] == "12.4"
-    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12."
+    assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12, in environment 'default'."
 
 
 @pytest.mark.parametrize("answer", ["not json", "[]", '{"environments_info": null}'])

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 typedef int CUresult, CUdevice;
 typedef struct {
@@ -18,7 +19,7 @@ enum {
     CUDA_ERROR_INVALID_DEVICE = 101,
 };
 
-/* Names from cuda.h of CUDA 13.0; texts as cudaGetErrorString of CUDA 13.0 gives them, which are the driver's. */
+/* As driver 580.159.04 gives them, asked on an H100 on 2026-11-24. */
 static const struct {
     CUresult code;
     const char *name, *text;
@@ -57,58 +58,64 @@ static const struct {
 };
 #define ERROR_COUNT (int)(sizeof ERRORS / sizeof *ERRORS)
 
+#define UUID_PREFIX "GPU-"
+
 static int initialised;
 static int visible[MAX_DEVICES], visible_count; /* CUDA's ordinal -> NVML's index */
 
-/* The device that one entry of CUDA_VISIBLE_DEVICES names, or NO_DEVICE. */
-static int named(const char *entry, size_t length)
+/* The device whose UUID begins with an entry of CUDA_VISIBLE_DEVICES, or NO_DEVICE. */
+static int by_uuid(const char *entry, size_t length)
 {
-    int count = (int)number(NO_DEVICE, "devices"), match = NO_DEVICE;
-    if (length >= 4 && strncmp(entry, "GPU-", 4) == 0) {
-        for (int device = 0; device < count; device++) {
-            char uuid[TEXT_SIZE];
-            text(device, "uuid", uuid);
-            if (strncmp(uuid, entry, length) == 0) {
-                if (match != NO_DEVICE)
-                    return NO_DEVICE; /* the first characters of two */
-                match = device;
-            }
+    int match = NO_DEVICE;
+    if (length <= strlen(UUID_PREFIX))
+        return NO_DEVICE; /* "GPU-" alone names none, not even an only one */
+    for (int device = 0; device < number(NO_DEVICE, "devices"); device++) {
+        char uuid[TEXT_SIZE];
+        text(device, "uuid", uuid);
+        if (strncasecmp(uuid, entry, length) == 0) {
+            if (match != NO_DEVICE)
+                return NO_DEVICE; /* the first characters of two */
+            match = device;
         }
-        return match;
     }
-    char *end;
-    long ordinal = strtol(entry, &end, 10);
-    return end != entry && ordinal >= 0 && ordinal < count ? (int)ordinal : NO_DEVICE;
+    return match;
 }
 
-/* As the driver reads it, and as PyTorch imitates in torch.cuda._parse_visible_devices: up to the first entry that
- * names no device; nothing where one is named twice. */
-static void read_visible_devices(void)
+static int by_ordinal(const char *entry, size_t length)
+{
+    (void)length; /* strtol stops at the comma, and at letters as the driver does */
+    char *end;
+    long ordinal = strtol(entry, &end, 10);
+    return end != entry && ordinal >= 0 && ordinal < number(NO_DEVICE, "devices") ? (int)ordinal : NO_DEVICE;
+}
+
+/* Up to the first entry that names no device; naming one twice is an error. So driver 580.159.04 did with one H100 on
+ * 2026-11-24. What one GPU can't tell: that "0,UUID" and "UUID,0" end before the other kind of entry is as PyTorch has it
+ * (torch.cuda._parse_visible_devices), and that the first characters of two UUIDs name neither as CUDA documents it. */
+static CUresult read_visible_devices(void)
 {
     const char *list = getenv("CUDA_VISIBLE_DEVICES");
     visible_count = 0;
     if (!list) {
-        while (visible_count < number(NO_DEVICE, "devices")) {
+        for (; visible_count < number(NO_DEVICE, "devices"); visible_count++)
             visible[visible_count] = visible_count;
-            visible_count++;
-        }
-        return;
+        return visible_count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
     }
+    int uuids = strncmp(list, UUID_PREFIX, strlen(UUID_PREFIX)) == 0;
     for (;;) {
         size_t length = strcspn(list, ",");
-        int device = named(list, length);
+        int device = uuids ? by_uuid(list, length) : by_ordinal(list, length);
         if (device == NO_DEVICE)
-            return;
+            break;
         for (int i = 0; i < visible_count; i++)
-            if (visible[i] == device) {
-                visible_count = 0;
-                return;
-            }
+            if (visible[i] == device)
+                return CUDA_ERROR_INVALID_DEVICE;
         visible[visible_count++] = device;
         if (list[length] == '\0')
-            return;
+            break;
         list += length + 1;
     }
+    return visible_count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
 
 /* What every call about a device begins with: its code, or 0 and the device's index. */
@@ -137,11 +144,9 @@ API CUresult cuInit(unsigned flags)
         return code;
     if (flags)
         return CUDA_ERROR_INVALID_VALUE;
-    read_visible_devices();
-    if (visible_count == 0)
-        return CUDA_ERROR_NO_DEVICE;
-    initialised = 1;
-    return CUDA_SUCCESS;
+    code = read_visible_devices();
+    initialised = !code;
+    return code;
 }
 
 API CUresult cuDriverGetVersion(int *version)

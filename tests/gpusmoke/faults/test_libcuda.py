@@ -53,7 +53,7 @@ def test_a_code_that_libcuda_does_not_know_has_no_text(driver, cuda):
     assert cuda(driver({"cuInit": 4711}), "[cuda.cuInit(0), explained(4711)]") == [4711, [1, None, 1, None]]
 
 
-NO_DEVICE = 100
+NO_DEVICE, INVALID_DEVICE = 100, 101
 FIRST, SECOND, THIRD = "0000:00:05.0", "0000:01:05.0", "0000:02:05.0"
 
 
@@ -69,10 +69,16 @@ FIRST, SECOND, THIRD = "0000:00:05.0", "0000:01:05.0", "0000:02:05.0"
         ("2,0", 0, [THIRD, FIRST]),
         ("0,-1,1", 0, [FIRST]),
         ("1,9,0", 0, [SECOND]),
-        ("0,0", NO_DEVICE, []),
+        ("2abc", 0, [THIRD]),
+        ("0,0", INVALID_DEVICE, []),
+        ("0, 0", INVALID_DEVICE, []),
         ("GPU-1a1b", 0, [SECOND]),
+        ("GPU-1A1B", 0, [SECOND]),
         ("GPU-2a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f2,GPU-0", 0, [THIRD, FIRST]),
-        ("GPU-", NO_DEVICE, []),  # all of them: ambiguous
+        ("GPU-0,GPU-0a1b", INVALID_DEVICE, []),
+        ("0,GPU-1a1b", 0, [FIRST]),
+        ("GPU-1a1b,0", 0, [SECOND]),
+        ("GPU-1a1b,1", 0, [SECOND]),
         ("GPU-ffff", NO_DEVICE, []),
         ("MIG-1a1b2c3d", NO_DEVICE, []),
     ],
@@ -82,6 +88,16 @@ def test_cuda_visible_devices(driver, cuda, nvml, value, init, devices):
     assert cuda(env, "visible()") == [init, devices]
     # NVML shows them all, whatever CUDA may see.
     assert nvml(env, 'ask("nvmlDeviceGetCount")') == 3
+
+
+def test_gpu_alone_names_not_even_an_only_device(driver, cuda):
+    assert cuda(driver() | {"CUDA_VISIBLE_DEVICES": "GPU-"}, "visible()") == [NO_DEVICE, []]
+
+
+def test_the_first_characters_of_two_uuids_name_neither(driver, cuda):
+    env = driver({"devices": 2, "uuid": "GPU-a1b2c3d#-4e5f-6071-8293-a4b5c6d7e8f0"})
+    assert cuda(env | {"CUDA_VISIBLE_DEVICES": "GPU-a1b2c3d"}, "visible()") == [NO_DEVICE, []]
+    assert cuda(env | {"CUDA_VISIBLE_DEVICES": "GPU-a1b2c3d1"}, "visible()") == [0, [SECOND]]
 
 
 def test_a_device_keeps_its_settings_when_cuda_renumbers_it(driver, cuda):

@@ -112,13 +112,17 @@ def test_nvml_answers_as_the_state_says(driver, nvml):
         (9, "Driver Not Loaded"),
         (17, "GPU access blocked by the operating system"),
         (18, "Driver/library version mismatch"),
+        (19, "In use by another client"),
+        (28, "No supported GPUs were found"),
+        (30, "Reset type is not supported for given device"),
         (999, "Unknown Error"),
     ],
 )
 def test_nvml_that_does_not_start(driver, nvml, code, text):
-    calls = f'[started["code"], ask("nvmlErrorString", {code}), ask("nvmlDeviceGetCount")]'
+    asked = ["nvmlDeviceGetCount", "nvmlSystemGetCudaDriverVersion", "nvmlSystemGetCudaDriverVersion_v2"]
+    calls = f'[started["code"], ask("nvmlErrorString", {code}), *map(ask, {asked})]'
     uninitialised = {"code": 1, "text": "Uninitialized"}
-    assert nvml(driver({"nvmlInit_v2": code}), calls) == [code, text, uninitialised]
+    assert nvml(driver({"nvmlInit_v2": code}), calls) == [code, text, *[uninitialised] * len(asked)]
 
 
 def test_nvml_and_cuda_fail_independently(driver, cuda, nvml):

@@ -74,15 +74,17 @@ def titles(found, kind):
 def test_a_healthy_machine_has_no_problem_and_is_told_what_it_runs():
     found = diagnose(facts())
     assert bad(found) == []
-    assert titles(found, "driver-runs") == ["This driver runs CUDA 13 and 12 builds (its own CUDA version is 13.0)."]
-    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cuda13."]
+    assert titles(found, "driver-runs") == [
+        "This driver (580.159.04) runs CUDA 13 and 12 builds; its own CUDA version is 13.0."
+    ]
+    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cuda13, in environment 'default'."]
     assert titles(found, "gpu-found") == ["NVIDIA H100 80GB HBM3, compute capability 9.0, 80 GB"]
 
 
 def test_a_machine_without_nvidia_hardware_is_healthy():
     found = diagnose(facts(CPU_ONLY))
     assert bad(found) == []
-    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cpu."]
+    assert titles(found, "pixi-platform") == ["`pixi run` will use linux-64-cpu, in environment 'default'."]
     assert "no-gpu" in ids(found)
 
 
@@ -142,6 +144,23 @@ def test_a_code_the_driver_has_no_name_for_is_still_explained():
 def test_a_cuda_environment_on_a_machine_without_gpu_will_be_refused_by_pixi():
     installed = [{"environment": "default", "subdir": "linux-64", "cuda": "13.0"}]
     assert bad(diagnose(facts(CPU_ONLY, pixi__installed=installed))) == ["installed-needs-driver"]
+
+
+def test_surroundings_are_told():
+    changes = {"env__CUDA_VISIBLE_DEVICES": "1", "nvml__gpus": [{}, {}], "host__container": "docker", "host__wsl": True}
+    found = diagnose(facts(**changes))
+    assert bad(found) == []
+    assert titles(found, "surroundings") == ["This runs in a container (docker).", "This runs in WSL."]
+    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '1': CUDA sees 1 of this machine's 2 GPUs."]
+
+
+def test_each_installed_environment_is_told():
+    rows = [{"environment": "default", "subdir": "linux-64", "cuda": "13.0"}]
+    rows += [{"environment": "cpu", "subdir": "linux-64", "cuda": None}]
+    assert titles(diagnose(facts(pixi__installed=rows)), "environment-installed") == [
+        "Environment 'default' is installed for linux-64, CUDA 13.0.",
+        "Environment 'cpu' is installed for linux-64, CPU.",
+    ]
 
 
 @pytest.mark.parametrize(

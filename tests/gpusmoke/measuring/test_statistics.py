@@ -12,7 +12,7 @@ SAMPLES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 
 
 @given(SAMPLES)
-def test_the_median_is_the_standard_librarys(samples):
+def test_the_median_is_that_of_the_standard_library(samples):
     assert median(samples) == pytest.approx(statistics.median(samples))
 
 
