@@ -1,0 +1,62 @@
+"""Real records judged anew: a healthy machine must stay healthy, and the same machine with one fault must not."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from gpusmoke.facts import Facts
+from gpusmoke.findings import exercise, machine, rates
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def load(name):
+    return json.loads((DATA / f"h100-{name}.json").read_text())
+
+
+def judge(record):
+    facts, measured = Facts.from_json(record["facts"]), record["measurements"]
+    return {
+        "doctor": lambda: machine.diagnose(facts),
+        "check": lambda: exercise.judge(facts),
+        "bench": lambda: rates.judge(facts, measured),
+        "smoke": lambda: [*machine.diagnose(facts), *exercise.judge(facts), *rates.judge(facts, measured)],
+    }[record["command"]]()
+
+
+@pytest.mark.parametrize("name", ["doctor", "check", "bench", "smoke"])
+def test_a_healthy_h100_has_neither_problem_nor_warning(name):
+    record = load(name)
+    found = judge(record)
+    assert [one.id for one in found if one.severity in ("problem", "warning")] == []
+    assert {one.id for one in found} == {one["id"] for one in record["findings"]}
+
+
+def test_the_settled_rows_were_at_the_power_cap():
+    settled = [row for row in load("bench")["measurements"] if row["regime"] == "settled"]
+    assert len(settled) == 7
+    assert all(row["telemetry"]["throttle_reasons"] == 4 for row in settled)
+
+
+@pytest.mark.parametrize(
+    ("name", "fact", "value", "expected"),
+    [
+        ("doctor", "cuda.init", {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": ""}, "cuda-init-failed"),
+        ("doctor", "cuda.init", None, "no-driver"),
+        ("doctor", "host.nvidia_smi", None, "cpu-platform-on-gpu-machine"),
+        ("doctor", "cuda.driver_version", "11.8", "driver-too-old"),
+        ("check", "torch.available", False, "gpu-unused"),
+    ],
+)
+def test_one_changed_fact_is_noticed(name, fact, value, expected):
+    record = copy.deepcopy(load(name))
+    record["facts"][fact]["value"] = value
+    assert expected in {one.id for one in judge(record) if one.severity == "problem"}
+
+
+def test_one_wrong_result_is_noticed():
+    record = load("bench")
+    record["measurements"][-1]["verified"]["passed"] = False
+    assert "wrong-result" in {one.id for one in judge(record)}
