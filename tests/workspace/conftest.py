@@ -20,7 +20,6 @@ TOOLS = [
     "cut",
     "dirname",
     "env",
-    "git",
     "grep",
     "mkdir",
     "mktemp",
@@ -73,7 +72,7 @@ sys.exit(int(os.environ.get(f"STAND_IN_{sys.argv[1].upper()}_EXIT", "0")))
 
 
 class Clone:
-    """A clone of this repository on a machine that has bash and git, and nothing else until a test adds it."""
+    """A clone of this repository on a machine that has bash, and nothing else until a test adds it."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "my clone"

@@ -90,7 +90,7 @@ static int by_ordinal(const char *entry, size_t length)
 }
 
 /* Up to the first entry that names no device; naming one twice is an error. So driver 580.159.04 did with one H100 on
- * 2026-11-24. What one GPU can't tell: that "0,UUID" and "UUID,0" end before the other kind of entry is as PyTorch has it
+ * 2026-11-24. What one GPU can't tell: that "0,UUID" and "UUID,0" end before the other kind is as PyTorch has it
  * (torch.cuda._parse_visible_devices), and that the first characters of two UUIDs name neither as CUDA documents it. */
 static CUresult read_visible_devices(void)
 {
