@@ -29,7 +29,7 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
                 error=checked["error"],
                 bound=checked["bound"],
             )
-        if measurement.get("settled") is False:
+        if gpu is not None and measurement.get("settled") is False:  # a CPU has no power controller to wait for
             yield finding("not-settled", [], gpu, dtype=measurement["dtype"])
     reasons = 0
     for measurement in mine:
@@ -39,7 +39,11 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
         yield finding("clock-held-down", [f"throttle reasons: {reasons:#x} (NVML)"], gpu, reasons=held)
     prefix = f"bench.{ordinal}."
     for left_out in sorted(fact for fact in facts if fact.startswith(prefix)):
-        yield finding("dtype-skipped", [], gpu, dtype=left_out.removeprefix(prefix), text=facts[left_out].reason)
+        dtype, text = left_out.removeprefix(prefix), facts[left_out].reason
+        if facts.text(left_out) == "failed":
+            yield finding("step-failed", [f"{dtype}: {text}"], gpu, what=f"The {dtype} benchmark", text=text)
+        else:
+            yield finding("dtype-skipped", [], gpu, dtype=dtype, text=text)
     if gpu is not None and mine and not any("datasheet" in measurement for measurement in mine):
         yield finding("peak-unknown", [f"name: {name}"], gpu, name=name)
     if mine:

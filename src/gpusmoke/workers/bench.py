@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -17,11 +19,27 @@ from gpusmoke.measuring.verify import Verification, same_bits, verify
 from gpusmoke.workers.reporter import Reporter
 
 SEED = 20261124
+MOST_SETS = 512  # of operands too small to fill the cache: launching them takes longer than computing
 L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTLASS, measurement guidelines)
 VERIFY_SHARE = 0.05  # of the time for one format
 SIZES = {"cuda": (8192, 4096, 2048, 1024), "cpu": (2048, 1024)}
 LONGEST_PRODUCT_SECONDS = 0.06
 MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one format's time is spent: its share, bursts and the rest before each, seconds of a window (see settle)."""
+
+    share: float
+    rest: float
+    bursts: int
+    window: float
+
+
+# The settled state takes 6-8 s to reach from cold; later formats find the GPU warm, and need longer to rest.
+COLD = Schedule(share=3.0, rest=0.15, bursts=10, window=2.0)
+WARM = Schedule(share=1.0, rest=0.5, bursts=3, window=1.0)
 
 
 class Device:
@@ -58,7 +76,7 @@ class Product:
         m, n, k = shape
         self.dtype, self.shape, self.device = dtype, shape, device
         set_bytes = dtype.operand.itemsize * (m * k + n * k)
-        self.sets = max(2, -(-L2_MULTIPLE * device.l2_bytes // set_bytes))
+        self.sets = min(MOST_SETS, max(2, math.ceil(L2_MULTIPLE * device.l2_bytes / set_bytes)))
         self.operands = [
             (dtype.random(m, k, device.generator), dtype.random(n, k, device.generator)) for _ in range(self.sets)
         ]
@@ -93,8 +111,9 @@ def bytes_needed(dtype: Dtype, shape: tuple[int, int, int]) -> int:
 
 def choose_shape(device: Device, dtype: Dtype) -> tuple[int, int, int]:
     """The largest of SIZES that fits the memory and whose product is short enough to average many."""
-    seconds_per_flop = 0.0
-    for size in reversed(SIZES[device.kind]):
+    sizes = sorted(SIZES[device.kind])
+    chosen, seconds_per_flop = (sizes[0],) * 3, 0.0
+    for size in sizes:
         shape = (size, size, size)
         if bytes_needed(dtype, shape) > MEMORY_SHARE * device.free_bytes():
             break
@@ -151,24 +170,22 @@ class Bench:
                 row["percent_of_clock"] = round(100 * row["value"] / limit, 1)
         return row
 
-    def measure(self, dtype: Dtype, shape: tuple[int, int, int] | None, seconds: float, first: bool) -> None:
-        """Burst, then settled, within about `seconds`; the first format gets the long wait for the settled state."""
+    def measure(self, dtype: Dtype, shape: tuple[int, int, int] | None, seconds: float, schedule: Schedule) -> None:
+        """Burst, then settled, within about `seconds`."""
         device = self.device
         self.report.step(f"in the {dtype.name} benchmark")
         set_precision(dtype.name)
         product = Product(device, dtype, shape or choose_shape(device, dtype))
         each = estimate(product.launch, device.timer)
         begun = time.monotonic()
-        short = bursts(
-            product.launch, device.timer, each, rest=0.5 if not first else 0.15, repeats=3 if not first else 10
-        )
+        short = bursts(product.launch, device.timer, each, schedule.rest, schedule.bursts)
         rested = time.monotonic()
         left = max(seconds - (rested - begun), seconds / 4)  # products that are slow may have used it up
         long = settle(
             product.launch,
             device.timer,
             each,
-            window=2.0 if first else 1.0,
+            window=schedule.window,
             settle_for=left * 0.6,
             measure_for=left * 0.4,
         )
@@ -208,19 +225,23 @@ def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[
             if reason := unsupported(device, DTYPES[name]):
                 report.fact(f"bench.{ordinal}.{name}", None, "PyTorch", reason)
     worker = Bench(report, ordinal, device)
-    # The settled state takes 6-8 s to reach from cold, and later formats find the GPU warm.
-    shares = [3.0] + [1.0] * (len(runnable) - 1)
-    for position, dtype in enumerate(runnable):
+    schedules = [COLD, *[WARM] * (len(runnable) - 1)]
+    for dtype, schedule in zip(runnable, schedules, strict=True):
+        share = seconds * schedule.share / sum(each.share for each in schedules)
         try:
-            worker.measure(
-                dtype,
-                (shape[0], shape[1], shape[2]) if shape else None,
-                seconds * shares[position] / sum(shares),
-                first=position == 0,
-            )
-        except (RuntimeError, NotImplementedError) as error:
-            report.fact(f"bench.{ordinal}.{dtype.name}", None, "PyTorch", str(error).split("\n")[0][:300])
+            worker.measure(dtype, (shape[0], shape[1], shape[2]) if shape else None, share, schedule)
+        except RuntimeError as error:  # NotImplementedError is one as well
+            outcome = "failed" if device_failed(error) else None
+            report.fact(f"bench.{ordinal}.{dtype.name}", outcome, "PyTorch", str(error).split("\n")[0][:300])
     device.telemetry.stop()
+
+
+def device_failed(error: RuntimeError) -> bool:
+    """Whether PyTorch tells of the device failing, rather than of a combination that it does not offer."""
+    text = str(error)
+    if "NOT_SUPPORTED" in text:  # cuBLAS's way to say the latter
+        return False
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA error" in text or "CUDA driver error" in text
 
 
 def unsupported(device: Device, dtype: Dtype) -> str | None:

@@ -91,17 +91,15 @@ class Worker:
         self.outcome.timed_out = timed_out
         if timed_out:
             self._process.kill()
-        try:
-            self.outcome.exit_code = self._process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        for _ in range(2):
             try:
                 self.outcome.exit_code = self._process.wait(GRACE_SECONDS)
+                break
             except subprocess.TimeoutExpired:
-                self.outcome.unkillable = True
-        if not self.outcome.unkillable:
-            for reader in self._readers:
-                reader.join(GRACE_SECONDS)
+                self._process.kill()
+        self.outcome.unkillable = self.outcome.exit_code is None
+        for reader in self._readers if not self.outcome.unkillable else ():
+            reader.join(GRACE_SECONDS)
         self.outcome.stderr = list(self._tail)
         return self.outcome
 

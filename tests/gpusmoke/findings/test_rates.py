@@ -76,6 +76,14 @@ def test_what_was_left_out_is_told():
     assert [one.title for one in result if one.id == "dtype-skipped"] == ["fp8 was not measured: unread"]
 
 
+def test_a_device_that_failed_in_one_format_is_a_problem_not_something_left_out():
+    failed = facts().with_facts({"bench.0.fp8": Fact("failed", "PyTorch", "CUDA error: an illegal memory access")})
+    result = {one.id: one for one in judge(failed, [row()])}
+    assert result["step-failed"].severity == "problem"
+    assert "illegal memory access" in result["step-failed"].title
+    assert "dtype-skipped" not in result
+
+
 def test_a_rate_that_had_not_settled_is_told():
     assert "not-settled" in found([row(settled=False)])
     assert "not-settled" not in found([row(settled=True)])
