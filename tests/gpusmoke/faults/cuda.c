@@ -81,11 +81,10 @@ static int by_uuid(const char *entry, size_t length)
     return match;
 }
 
-static int by_ordinal(const char *entry, size_t length)
+static int by_ordinal(const char *entry)
 {
-    (void)length; /* strtol stops at the comma, and at letters as the driver does */
     char *end;
-    long ordinal = strtol(entry, &end, 10);
+    long ordinal = strtol(entry, &end, 10); /* "0abc" is 0 to the driver, too */
     return end != entry && ordinal >= 0 && ordinal < number(NO_DEVICE, "devices") ? (int)ordinal : NO_DEVICE;
 }
 
@@ -104,7 +103,7 @@ static CUresult read_visible_devices(void)
     int uuids = strncmp(list, UUID_PREFIX, strlen(UUID_PREFIX)) == 0;
     for (;;) {
         size_t length = strcspn(list, ",");
-        int device = uuids ? by_uuid(list, length) : by_ordinal(list, length);
+        int device = uuids ? by_uuid(list, length) : by_ordinal(list);
         if (device == NO_DEVICE)
             break;
         for (int i = 0; i < visible_count; i++)
