@@ -63,14 +63,14 @@ def torch_build(facts: Facts) -> Iterator[Finding]:
         yield finding("torch-missing", facts.evidence("torch.version"), text=facts["torch.version"].reason)
     if torch is None or facts.value("torch.available") is not False:
         return
+    runs = facts.text("cuda.driver_version")
     evidence = facts.evidence("torch.version", "torch.cuda", "torch.available", "pixi.current", "cuda.init")
     if cuda_environment(facts) and not gpu_present(facts):
         yield finding("no-driver", evidence, why="this environment was installed for CUDA")
     elif gpu_present(facts) and facts.text("torch.cuda") is None:
         yield finding("cpu-build", evidence, version=torch)
-    elif version(facts.text("torch.cuda"))[:1] > version(facts.text("cuda.driver_version"))[:1] and gpu_present(facts):
-        wanted, runs = version(facts.text("torch.cuda"))[0], facts.text("cuda.driver_version") or "nothing"
-        yield finding("driver-too-old", evidence, runs=runs, wanted=wanted)
+    elif gpu_present(facts) and runs and version(facts.text("torch.cuda"))[:1] > version(runs)[:1]:
+        yield finding("driver-too-old", evidence, runs=runs, wanted=version(facts.text("torch.cuda"))[0])
     elif cuda_usable(facts):
         yield finding("gpu-unused", evidence, version=torch, text=said or "torch.cuda.is_available() is False.")
     # A GPU that CUDA itself can't use is named by the machine's rules.

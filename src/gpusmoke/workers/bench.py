@@ -225,7 +225,7 @@ def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[
             if reason := unsupported(device, DTYPES[name]):
                 report.fact(f"bench.{ordinal}.{name}", None, "PyTorch", reason)
     worker = Bench(report, ordinal, device)
-    schedules = [COLD, *[WARM] * (len(runnable) - 1)]
+    schedules = [COLD, *[WARM] * len(runnable)][: len(runnable)]
     for dtype, schedule in zip(runnable, schedules, strict=True):
         share = seconds * schedule.share / sum(each.share for each in schedules)
         try:

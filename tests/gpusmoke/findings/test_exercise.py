@@ -60,6 +60,7 @@ def test_pypis_cuda_wheel_on_a_machine_without_gpu_is_healthy():
     [
         (ON_CPU, {"request__require_gpu": True}, ["gpu-required"]),
         (ON_CPU, {"pixi__current": {"environment": "cuda13", "cuda": "13.0"}}, ["no-driver"]),
+        (ON_CPU, {"host__nvidia_cards": ["0"]}, ["no-driver"]),
         (ON_CPU, {"host__nvidia_cards": ["0"], "torch__cuda": None}, ["no-driver", "cpu-build"]),
         (ON_CPU, {"cuda__init": {"code": 0}, "cuda__devices": [{}], "torch__cuda": None}, ["cpu-build"]),
         (
