@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gpusmoke import __version__
 from gpusmoke.errors import HEALTHY, INTERNAL, INTERRUPTED, USAGE, UsageError
+
+if TYPE_CHECKING:
+    from gpusmoke.record import Record
 
 COMMANDS = {
     "doctor": "what GPU, driver and Pixi will do here, without PyTorch",
@@ -64,14 +69,31 @@ def execute(name: str, arguments: Sequence[str]) -> int:
         prepare(args.results)
     record = importlib.import_module(f"gpusmoke.commands.{name}").run(args)
     from gpusmoke.presentation.terminal import show
-    from gpusmoke.record import write
 
-    saved = write(record, args.results) if "results" in args else None
+    saved, unsaved = save(record, args.results) if "results" in args else (None, None)
     if args.json:
         sys.stdout.write(record.to_text())
     else:
-        show(record, None if saved is None else str(saved))
+        show(record, saved)
+    if unsaved is not None:
+        print(f"gpusmoke: {unsaved}", file=sys.stderr)
+        return record.exit_code or USAGE
     return HEALTHY if name == "report" else record.exit_code
+
+
+def save(record: Record, folder: Path) -> tuple[Path | None, UsageError | None]:
+    """Write the record; where that fails after all, among the temporary files, since a run may have taken hours.
+
+    Returns the path, if any, and what was wrong with the folder, if anything.
+    """
+    from gpusmoke.record import write
+
+    try:
+        return write(record, folder), None
+    except UsageError as error:
+        with contextlib.suppress(UsageError):
+            return write(record, Path(tempfile.gettempdir())), error
+        return None, error
 
 
 def interrupt(_number: int, _frame: object) -> None:
@@ -79,12 +101,22 @@ def interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def stand_where_the_user_does() -> None:
+    """Pixi runs tasks in the workspace's root and tells where the user stands: that is what paths are relative to.
+
+    Raises UsageError where that folder is gone: a record written elsewhere would not be found.
+    """
+    try:
+        here = Path.cwd()
+        if (stood := os.environ.get("INIT_CWD")) and os.environ.get("PIXI_PROJECT_ROOT") == str(here):
+            os.chdir(stood)
+    except OSError:
+        raise UsageError("the folder you are in does not exist any more, or can't be entered; cd to another") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: sys.argv) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Pixi runs tasks in the workspace's root and tells where the user stands: that is what paths are relative to.
-    if (stood := os.environ.get("INIT_CWD")) and os.environ.get("PIXI_PROJECT_ROOT") == str(Path.cwd()):
-        os.chdir(stood)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -98,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise UsageError(f"there is no command {name!r}; choose from {', '.join(COMMANDS)}")
         signal.signal(signal.SIGTERM, interrupt)
+        stand_where_the_user_does()
         return execute(name, arguments[1:])
     except UsageError as error:
         print(f"gpusmoke: {error}", file=sys.stderr)

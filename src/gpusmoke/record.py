@@ -15,9 +15,13 @@ from gpusmoke import __version__
 from gpusmoke.errors import HEALTHY, INTERRUPTED, PROBLEM, UsageError
 from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, problems
+from gpusmoke.schema import mismatch, record_schema
 
 SCHEMA = "gpusmoke-record/1"
-LIMIT_BYTES = 64 * 1024
+LIMIT_BYTES = 64 * 1024  # for each device that was measured
+SHORTEST_SERIES = 8
+# What facts and findings are cut to, in turn, where thinner series are not enough: characters a text, items a list.
+CUTS = ((400, 100), (120, 40), (60, 16))
 
 
 @dataclass
@@ -57,23 +61,38 @@ class Record:
             "verdict": self.verdict,
             "facts": self.facts.to_json(),
             "findings": [found.to_json() for found in self.findings],
-            "measurements": list(self.measurements),
+            "measurements": [{**row, "samples": list(row["samples"])} for row in self.measurements],
         }
 
     def to_text(self) -> str:
-        """The document as text, with the longest series thinned by halves until it is below LIMIT_BYTES."""
+        """The document as text below LIMIT_BYTES a device, with series thinned, and if need be long facts cut."""
         document = self.to_json()
-        while len(text := json.dumps(document, indent=1)) > LIMIT_BYTES:
-            series = [
-                (m, k) for m in document["measurements"] for k, v in m.items() if isinstance(v, list) and len(v) > 8
-            ]
-            if not series:
+        limit = LIMIT_BYTES * max(1, len({row.get("gpu") for row in self.measurements}))
+        series = [row["samples"] for row in document["measurements"]]
+        cuts = iter(CUTS)
+        while len(text := json.dumps(document, indent=1)) >= limit:
+            longest = max((len(samples) for samples in series), default=0)
+            if longest > SHORTEST_SERIES:
+                for samples in series:
+                    if len(samples) > longest // 2:
+                        del samples[1::2]
+            elif (cut_to := next(cuts, None)) is not None:
+                for part in ("facts", "findings"):
+                    document[part] = cut(document[part], *cut_to)
+            else:
                 break
-            measurement, key = max(series, key=lambda at: len(at[0][at[1]]))
-            document["measurements"] = [
-                {**m, key: m[key][::2]} if m is measurement else m for m in document["measurements"]
-            ]
         return text + "\n"
+
+
+def cut(value: Json, characters: int, items: int) -> Json:
+    """The value with every text and list in it shortened, which an ellipsis tells."""
+    if isinstance(value, str):
+        return value if len(value) <= characters else f"{value[: characters - 1]}…"
+    if isinstance(value, list):
+        return [cut(one, characters, items) for one in value[:items]]
+    if isinstance(value, dict):
+        return {name: cut(one, characters, items) for name, one in value.items()}
+    return value
 
 
 def now() -> str:
@@ -105,10 +124,14 @@ def write(record: Record, folder: Path) -> Path:
     prepare(folder)
     with told_which(folder):
         path = reserve(folder, stem)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".part", delete=False) as part:
-            part.write(record.to_text())
-        Path(part.name).chmod(0o644)
-        Path(part.name).replace(path)  # in one step, so that nobody ever reads half of it
+        part = path.with_suffix(".part")
+        try:
+            part.write_text(record.to_text(), encoding="utf-8")
+            part.replace(path)  # in one step, so that nobody ever reads half of it
+        except BaseException:
+            part.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            raise
     return path
 
 
@@ -126,19 +149,22 @@ def read(path: Path) -> Record:
     """Read a record back. Raises UsageError, naming the file and the reason, where it is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != SCHEMA:
-            raise UsageError(f"{path} has schema {document['schema']!r}; this version reads {SCHEMA!r}")
-        return Record(
-            command=document["command"],
-            started=document["started"],
-            seconds=float(document["seconds"]),
-            complete=document["complete"] is True,
-            facts=Facts.from_json(document["facts"]),
-            findings=[Finding.from_json(found) for found in document["findings"]],
-            measurements=document["measurements"],
-            version=document["version"],
-        )
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is not a whole record: {type(error).__name__} {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a whole record: {error}") from None
+    name = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
+    if name != SCHEMA:
+        raise UsageError(f"{path} has schema {name!r:.60}; this version reads {SCHEMA!r}")
+    if wrong := mismatch(document, record_schema()):
+        raise UsageError(f"{path} is not a whole record: {wrong}")
+    return Record(
+        command=document["command"],
+        started=document["started"],
+        seconds=float(document["seconds"]),
+        complete=document["complete"],
+        facts=Facts.from_json(document["facts"]),
+        findings=[Finding.from_json(found) for found in document["findings"]],
+        measurements=document["measurements"],
+        version=document["version"],
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 HERE = Path(__file__).parent
@@ -62,6 +64,8 @@ nvidia 14012416 1 nvidia_uvm, Live 0x0000000000000000 (OE)
 """
 KERNEL = "Linux version 6.8.0-60-generic (buildd@builder) (gcc 13.3.0) #63-Ubuntu SMP PREEMPT_DYNAMIC\n"
 
+SCHEMA = json.loads((SOURCES / "gpusmoke/data/record.schema.json").read_text())
+
 State = str | Mapping[str, object] | None
 
 
@@ -97,6 +101,22 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("needs a C compiler: cc, or `pip install ziglang`")
     return build(compiler, tmp_path_factory.mktemp("driver"))
+
+
+def closed(schema: object) -> object:
+    """The schema with no room for fields that it does not name: readers pass over them, but we write none."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(one) for name, one in schema.items()}
+    return {"additionalProperties": False, **inner} if "required" in inner or inner.get("type") == "object" else inner
+
+
+@pytest.fixture
+def valid() -> Callable[[object], None]:
+    """`valid(record)`: jsonschema's word that it follows the published schema, and holds nothing beside it."""
+    return jsonschema.Draft202012Validator(closed(SCHEMA)).validate
 
 
 @pytest.fixture

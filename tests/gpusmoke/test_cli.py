@@ -91,6 +91,23 @@ def test_under_pixi_paths_keep_the_meaning_they_have_where_the_user_stands(kit, 
     assert kit("report", "doctor-20261124T101500Z.json", env=elsewhere).returncode == 2
 
 
+@pytest.mark.skipif("sys.platform == 'win32'", reason="a folder in use can't be removed there")
+def test_a_folder_that_is_gone_is_told_in_one_sentence(kit, tmp_path):
+    gone = tmp_path / "gone"
+    pixi = {"PIXI_PROJECT_ROOT": str(kit.cwd), "INIT_CWD": str(gone)}
+    done = kit("doctor", env=pixi)
+    assert done.returncode == 2
+    assert "does not exist any more" in sentence(done)
+    gone.mkdir()
+    command = [sys.executable, "-P", "-m", "gpusmoke", "doctor"]
+    line = f"import os; os.rmdir(os.getcwd()); os.execv({sys.executable!r}, {command!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", line], cwd=gone, env=kit.environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "does not exist any more" in sentence(done)
+
+
 def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
     (tmp_path / "platform.py").write_text("raise RuntimeError('broken on purpose')")
     search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])

@@ -11,6 +11,7 @@ from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Facts
 from gpusmoke.findings.rates import judge
+from gpusmoke.measuring.formats import ELEMENT_BYTES, ON_CPU
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
 from gpusmoke.workers.parent import Crew
@@ -22,19 +23,17 @@ examples:
   pixi run bench --shape 4096x8192x1024    M x N x K; or one number for a cube
   pixi run bench --seconds 20 --json       shorter; the record on standard output
 """
-DTYPES = ("bf16", "fp16", "fp8", "int8", "tf32", "fp32", "fp64")
 SECONDS = 46.0
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.
 OVERHEAD_SECONDS = 180.0
-LARGEST_BYTES_PER_ELEMENT = 8
 
 
 def dtypes(text: str) -> list[str]:
     """A comma-separated list of number formats; each once, in the order given."""
     chosen = list(dict.fromkeys(text.split(",")))
     for name in chosen:
-        if name not in DTYPES:
-            raise argparse.ArgumentTypeError(f"unknown number format {name!r}; choose from {', '.join(DTYPES)}")
+        if name not in ELEMENT_BYTES:
+            raise argparse.ArgumentTypeError(f"unknown number format {name!r}; choose from {', '.join(ELEMENT_BYTES)}")
     return chosen
 
 
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         type=dtypes,
         metavar="LIST",
-        help=f"of {','.join(DTYPES)} (default: all that the device has)",
+        help=f"of {','.join(ELEMENT_BYTES)} (default: all that the device has)",
     )
     parser.add_argument(
         "--shape", type=shape, metavar="MxNxK", help="size of the product (default: 8192, or what fits)"
@@ -66,15 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_results_argument(parser)
 
 
-def refuse_what_does_not_fit(facts: Facts, sizes: list[int], names: list[str]) -> None:
-    """Raise UsageError where two sets of operands can't fit any visible GPU."""
+def refuse_what_does_not_fit(facts: Facts, sizes: list[int], names: list[str] | None) -> None:
+    """Raise UsageError where two sets of operands, in the smallest format asked for, fit no device here."""
     m, n, k = sizes
-    largest = max((row.get("memory_mib") or 0 for row in facts.rows("cuda.devices")), default=0)
-    element = min({"fp8": 1, "int8": 1, "bf16": 2, "fp16": 2, "fp64": 8}.get(name, 4) for name in names)
-    needed = 2 * element * (m * k + n * k + m * n) >> 20
+    gpus = [row.get("memory_mib") or 0 for row in facts.rows("cuda.devices")]
+    device = "the largest GPU here" if gpus else "this machine"
+    largest = max(gpus, default=facts.number("host.memory_mib") or 0)
+    smallest = min(ELEMENT_BYTES[name] for name in names or (ELEMENT_BYTES if gpus else ON_CPU))
+    needed = 2 * smallest * (m * k + n * k + m * n) >> 20
     if largest and needed > largest:
         raise UsageError(
-            f"--shape {m}x{n}x{k} needs {needed / 1024:.0f} GB, and the largest GPU here has {largest / 1024:.0f} GB"
+            f"--shape {m}x{n}x{k} needs {needed / 1024:.0f} GB, and {device} has {largest / 1024:.0f} GB of memory"
         )
 
 
@@ -83,7 +84,7 @@ def measure(session: Session, names: list[str] | None, sizes: list[int] | None, 
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(machine_facts())
     if sizes is not None:
-        refuse_what_does_not_fit(session.facts, sizes, names or ["fp8"])
+        refuse_what_does_not_fit(session.facts, sizes, names)
     with Crew("bench", seconds + OVERHEAD_SECONDS) as crew:
         for ordinal in range(max(1, len(session.facts.rows("cuda.devices")))):
             crew.start(ordinal, {"ordinal": ordinal, "dtypes": names, "shape": sizes, "seconds": seconds})

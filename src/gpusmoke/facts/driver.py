@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+import tempfile
 import threading
 from pathlib import Path
 
+from gpusmoke import python
 from gpusmoke.facts import Fact, Json
 
 HERE = Path(__file__).parent
@@ -22,15 +22,17 @@ class Probe:
 
     def __init__(self, program: str) -> None:
         self.program = program
-        # -P: the folder of the program holds modules of the kit, which must not shadow others. -S: looking for
-        # packages anew takes longer than the question; the parent has found them already.
+        # A file, since nobody reads a pipe until the end, and a talkative library would then wait for ever.
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this call, like the process
+        # -S: looking for packages anew takes longer than the question; the parent has found them already.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-S", str(HERE / program)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            python.command("-S", str(HERE / program)),
+            env=python.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.stderr,
             text=True,
+            errors="replace",
         )
         self.line = ""
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -59,11 +61,12 @@ class Probe:
 
     def _last_words(self) -> str:
         try:
-            _, err = self.process.communicate(timeout=GRACE_SECONDS)
+            code = self.process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             return "printed no answer and does not end"
-        last = (err.strip().splitlines() or ["no message"])[-1]
-        return f"ended with {self.process.returncode}: {last}"
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        return f"ended with {code}: {lines[-1][:300] if lines else 'no message'}"
 
 
 class DriverProbes:

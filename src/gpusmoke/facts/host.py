@@ -61,6 +61,16 @@ def nvidia_cards(base: Path) -> list[str]:
     ]
 
 
+def memory_mib(base: Path) -> int | None:
+    """The machine's memory in MiB, or None where the system does not tell (Windows)."""
+    if total := re.search(r"^MemTotal:\s+(\d+) kB", read(base / "proc/meminfo"), re.MULTILINE):
+        return int(total[1]) >> 10
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def host_facts() -> dict[str, Fact]:
     """Facts named host.* and env.*."""
     base = root()
@@ -68,10 +78,11 @@ def host_facts() -> dict[str, Fact]:
         r"(?:Kernel Module|NVRM version:.*?)\s+(\d+\.\d+(?:\.\d+)?)", read(base / "proc/driver/nvidia/version")
     )
     kind = container(base)
-    smi = shutil.which("nvidia-smi")
+    smi, memory = shutil.which("nvidia-smi"), memory_mib(base)
     facts = {
         "host.system": Fact(f"{platform.system()} {platform.release()}", "uname"),
         "host.machine": Fact(platform.machine(), "uname"),
+        "host.memory_mib": Fact(memory, "/proc/meminfo, sysconf", None if memory else "not told"),
         "host.python": Fact(platform.python_version(), sys.implementation.name),
         "host.container": Fact(
             kind, "/.dockerenv, /run/.containerenv, /.singularity.d", None if kind else "no container"

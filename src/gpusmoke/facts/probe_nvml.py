@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import pynvml as nvml
+try:
+    import pynvml as nvml
+except ImportError as error:  # a Python that was not made for the kit, as in a vendor's container
+    print(json.dumps({"error": f"{error}: pip install nvidia-ml-py"}))
+    raise SystemExit from None
 
 
 def gpu(index: int) -> dict[str, object]:
@@ -21,7 +25,7 @@ def gpu(index: int) -> dict[str, object]:
     def read(name: str, ask: Callable[[], object]) -> None:
         try:
             value = ask()
-        except nvml.NVMLError as error:
+        except (nvml.NVMLError, AttributeError) as error:  # the latter: a pynvml that is older than the call
             unread[name] = str(error)
         else:
             fields[name] = value.decode() if isinstance(value, bytes) else value
@@ -42,6 +46,8 @@ def gpu(index: int) -> dict[str, object]:
     read("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
     read("sm_clock_max_mhz", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM))
     read("clock_reasons", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    if unread.pop("clock_reasons", None):  # a driver before 535 has it by its old name only
+        read("clock_reasons", lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
     read("pcie_generation_max", lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
     read("pcie_width", lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle))
     read("pcie_width_max", lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle))

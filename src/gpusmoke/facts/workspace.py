@@ -149,6 +149,7 @@ def workspace_facts(project: Path | None, manifest: dict[str, Json], info: PixiI
     seen = cuda_of(answer.get("virtual_packages"))
     current = running_environment()
     facts = {
+        "pixi.executable": Fact(info.executable, "PIXI_EXE, PATH", None if info.executable else "not on PATH"),
         "pixi.version": Fact(answer.get("version"), "pixi info", reason),
         "pixi.cuda": Fact(seen, "pixi info", reason or (None if seen else "Pixi sees no __cuda")),
         "pixi.current": Fact(

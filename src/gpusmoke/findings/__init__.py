@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.resources import files
 
@@ -30,7 +30,8 @@ class Finding:
     @classmethod
     def from_json(cls, document: dict[str, Json]) -> Finding:
         """The finding of a record that was read back."""
-        return cls(**{**document, "evidence": tuple(document["evidence"]), "advice": tuple(document["advice"])})
+        known = {field.name: document[field.name] for field in fields(cls)}
+        return cls(**{**known, "evidence": tuple(known["evidence"]), "advice": tuple(known["advice"])})
 
 
 @cache
@@ -39,16 +40,16 @@ def catalogue() -> dict[str, dict[str, Json]]:
     return tomllib.loads((files("gpusmoke") / "data/findings.toml").read_text(encoding="utf-8"))
 
 
-def finding(kind: str, evidence: Sequence[str] = (), gpu: int | None = None, **fields: object) -> Finding:
-    """The catalogue's entry `kind` with its {fields} filled in, about `gpu`, with the evidence it rests on."""
+def finding(kind: str, evidence: Sequence[str] = (), gpu: int | None = None, **words: object) -> Finding:
+    """The catalogue's entry `kind` with its {words} filled in, about `gpu`, with the evidence it rests on."""
     entry = catalogue()[kind]
     return Finding(
         id=kind,
         severity=entry["severity"],
         gpu=gpu,
-        title=entry["title"].format(**fields),
+        title=entry["title"].format(**words),
         evidence=tuple(evidence),
-        advice=tuple(step.format(**fields) for step in entry.get("advice", [])),
+        advice=tuple(step.format(**words) for step in entry.get("advice", [])),
         link=entry.get("link"),
     )
 

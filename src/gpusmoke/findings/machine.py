@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from gpusmoke.facts import Facts, listed
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.platforms import conda_subdir, cuda_seen_by_pixi, pick_for, version
+from gpusmoke.findings.pixi import choice, installations, override
+from gpusmoke.findings.platforms import version
 
 CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE = 0, 100, 101
 
@@ -130,39 +131,10 @@ def builds(facts: Facts) -> Iterator[Finding]:
 
 
 def pixi(facts: Facts) -> Iterator[Finding]:
-    """What `pixi run` uses here, and whether that leaves the GPU unused."""
-    if facts.text("env.CONDA_OVERRIDE_CUDA") is not None:
-        yield finding(
-            "cuda-override", facts.evidence("env.CONDA_OVERRIDE_CUDA"), value=facts.text("env.CONDA_OVERRIDE_CUDA")
-        )
-    chosen = pick_for(facts, "default")
-    if chosen is None:
-        return
-    evidence = facts.evidence(
-        "pixi.cuda", "pixi.version", "cuda.driver_version", "host.nvidia_smi", "env.CONDA_OVERRIDE_CUDA"
-    )
-    if chosen.get("cuda") is None and cuda_usable(facts):
-        yield finding(
-            "cpu-platform-on-gpu-machine", evidence, platform=chosen["name"], runs=facts.text("cuda.driver_version")
-        )
-    else:
-        yield finding("pixi-platform", evidence, platform=chosen["name"], environment="default")
-
-
-def installed(facts: Facts) -> Iterator[Finding]:
-    """What each environment was installed for: Pixi keeps using that, also where it would pick another platform now."""
-    for row in facts.rows("pixi.installed"):
-        name, subdir, cuda = str(row.get("environment")), row.get("subdir"), row.get("cuda")
-        fits = pick_for(facts, name)
-        evidence = [f"environment {name}: installed for {subdir} with cuda {cuda} (conda-meta/pixi)"]
-        here = subdir == conda_subdir(facts)
-        if here and fits is not None and cuda is None and fits.get("cuda") is not None:
-            yield finding("sticky-platform", evidence, environment=name, platform=fits["name"])
-        elif here and fits is not None and cuda and version(str(cuda)) > version(cuda_seen_by_pixi(facts)):
-            yield finding("installed-needs-driver", evidence, environment=name, cuda=cuda, platform=fits["name"])
-        else:
-            variant = f"{subdir}, CUDA {cuda}" if cuda else f"{subdir}, CPU"
-            yield finding("environment-installed", evidence, environment=name, variant=variant)
+    """What Pixi runs here."""
+    yield from override(facts)
+    yield from choice(facts, cuda_usable(facts))
+    yield from installations(facts)
 
 
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
@@ -172,7 +144,6 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     nvml,
     builds,
     pixi,
-    installed,
 )
 
 

@@ -10,9 +10,9 @@ SYSTEMS = {"Linux": "linux", "Darwin": "osx", "Windows": "win"}
 MACHINES = {"x86_64": "64", "amd64": "64", "aarch64": "aarch64", "arm64": "arm64"}
 
 
-def version(text: str | None) -> tuple[int, ...]:
+def version(text: Json) -> tuple[int, ...]:
     """13.0 as (13, 0); nothing, or anything else, as the empty tuple, which is below every version."""
-    parts = (text or "").split(".")
+    parts = text.split(".") if isinstance(text, str) else [""]
     return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
 
 
@@ -44,9 +44,13 @@ def pick(platforms: Iterable[Mapping[str, Json]], subdir: str, cuda: str | None)
     return None
 
 
+def allowed_here(facts: Facts, environment: str) -> list[dict[str, Json]]:
+    """The declared platforms of this kind of machine that an environment may use, in their order."""
+    allowed = facts.row("pixi.environments").get(environment)
+    rows = [row for row in facts.rows("pixi.platforms") if row.get("subdir") == conda_subdir(facts)]
+    return [row for row in rows if isinstance(allowed, list) and row.get("name") in allowed]
+
+
 def pick_for(facts: Facts, environment: str) -> Mapping[str, Json] | None:
     """The platform that Pixi picks here for an environment, were it installed now."""
-    allowed = facts.row("pixi.environments").get(environment)
-    allowed = allowed if isinstance(allowed, list) else []
-    rows = [row for row in facts.rows("pixi.platforms") if isinstance(row.get("name"), str) and row["name"] in allowed]
-    return pick(rows, conda_subdir(facts), cuda_seen_by_pixi(facts))
+    return pick(allowed_here(facts, environment), conda_subdir(facts), cuda_seen_by_pixi(facts))

@@ -14,6 +14,8 @@ from gpusmoke.measuring.telemetry import HARMLESS_REASONS, reason_names
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:
     """One device: a summary line, and what was wrong, slowed down or left out."""
     row = facts.row(f"bench.{ordinal}")
+    if not row and facts.row(f"bench.worker.{ordinal}").get("finished"):
+        return  # PyTorch does not see this GPU, and another child had the CPU
     gpu = gpu_of(facts, "bench", ordinal)
     mine = [m for m in measurements if m.get("gpu") == gpu]
     name = row.get("name") or "the device"

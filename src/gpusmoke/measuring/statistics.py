@@ -17,3 +17,8 @@ def quantile(samples: Sequence[float], q: float) -> float:
 def median(samples: Sequence[float]) -> float:
     """The middle of at least one sample."""
     return quantile(samples, 0.5)
+
+
+def rounded(value: float) -> float:
+    """The value to five significant digits, which is finer than any rate repeats, on a CPU as on a GPU."""
+    return float(f"{value:.5g}")

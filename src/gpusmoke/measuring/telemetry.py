@@ -62,13 +62,19 @@ class Telemetry:
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
 
+        def reasons() -> int:
+            try:
+                return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+            except (AttributeError, nvml.NVMLError_FunctionNotFound):  # before driver 535 by its old name only
+                return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
         def read() -> Sample:
             return Sample(
                 time.monotonic(),
                 nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
                 nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
                 nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-                nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+                reasons(),
             )
 
         read()  # what this GPU does not report shows here, not in the thread

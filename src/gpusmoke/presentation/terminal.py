@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from gpusmoke.facts import Json
 from gpusmoke.findings import Finding
@@ -144,7 +145,7 @@ def closing(record: Record) -> str:
     return "Healthy." if not warnings else f"Healthy, with {warnings} warning{'' if warnings == 1 else 's'}."
 
 
-def show(record: Record, saved: str | None = None) -> None:
+def show(record: Record, saved: Path | None = None) -> None:
     """Print a whole record, and where it was saved."""
     page = Page()
     # That CUDA was not exercised stands in the first line, before everything else.

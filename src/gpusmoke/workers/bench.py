@@ -11,8 +11,9 @@ import torch
 from gpusmoke.facts import Json
 from gpusmoke.measuring import METHOD
 from gpusmoke.measuring.dtypes import DTYPES, Dtype, set_precision
+from gpusmoke.measuring.formats import ON_CPU
 from gpusmoke.measuring.peaks import at_clock, datasheet
-from gpusmoke.measuring.statistics import median, quantile
+from gpusmoke.measuring.statistics import median, quantile, rounded
 from gpusmoke.measuring.telemetry import Telemetry
 from gpusmoke.measuring.timing import CpuTimer, CudaTimer, bursts, estimate, mean, settle
 from gpusmoke.measuring.verify import Verification, same_bits, verify
@@ -24,6 +25,7 @@ L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTL
 VERIFY_SHARE = 0.05  # of the time for one format
 SIZES = {"cuda": (8192, 4096, 2048, 1024), "cpu": (2048, 1024)}
 LONGEST_PRODUCT_SECONDS = 0.06
+LONGEST_PRODUCT_SHARE = 1 / 8  # of the time for one format; what takes longer can't be repeated often enough
 MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
 
 
@@ -124,6 +126,19 @@ def choose_shape(device: Device, dtype: Dtype) -> tuple[int, int, int]:
     return chosen
 
 
+def refuse_what_takes_too_long(device: Device, dtype: Dtype, shape: tuple[int, int, int], seconds: float) -> None:
+    """Raise TooLongError where one product takes too much of `seconds`, judged by the rate of a small one."""
+    size = min(SIZES[device.kind])
+    m, n, k = shape
+    each = estimate(Product(device, dtype, (size, size, size)).launch, device.timer) * (m * n * k / size**3)
+    if each > LONGEST_PRODUCT_SHARE * seconds:
+        raise TooLongError(f"one product of {m}x{n}x{k} would take about {each:.2g} s here: give it more --seconds")
+
+
+class TooLongError(Exception):
+    """A product that can't be repeated in the time there is; the message is for the user."""
+
+
 class Bench:
     """The measurements of one device."""
 
@@ -152,11 +167,11 @@ class Bench:
             "backend": "cublas" if device.kind == "cuda" else "cpu",
             "method": METHOD,
             "unit": "TOP/s" if dtype == "int8" else "TFLOP/s",
-            "value": round(middle, 3),
+            "value": rounded(middle),
             "statistic": "median" if regime == "burst" else "mean",
-            "p10": round(quantile(rates, 0.1), 3),
-            "p90": round(quantile(rates, 0.9), 3),
-            "samples": [round(rate, 3) for rate in rates],
+            "p10": rounded(quantile(rates, 0.1)),
+            "p90": rounded(quantile(rates, 0.9)),
+            "samples": [rounded(rate) for rate in rates],
             "telemetry": telemetry,
             "verified": checked.to_json(),
         }
@@ -175,10 +190,13 @@ class Bench:
         device = self.device
         self.report.step(f"in the {dtype.name} benchmark")
         set_precision(dtype.name)
+        if shape is not None:
+            refuse_what_takes_too_long(device, dtype, shape, seconds)
         product = Product(device, dtype, shape or choose_shape(device, dtype))
         each = estimate(product.launch, device.timer)
         begun = time.monotonic()
-        short = bursts(product.launch, device.timer, each, schedule.rest, schedule.bursts)
+        count = max(1, min(schedule.bursts, round(seconds / 4 / each)))
+        short = bursts(product.launch, device.timer, each, schedule.rest, count)
         rested = time.monotonic()
         left = max(seconds - (rested - begun), seconds / 4)  # products that are slow may have used it up
         long = settle(
@@ -199,12 +217,15 @@ class Bench:
 
 
 def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[int] | None, seconds: float) -> None:
-    """Measure on GPU `ordinal`, or on the CPU where there is none, in about `seconds`.
+    """Measure on GPU `ordinal` in about `seconds`; where PyTorch sees no GPU, one child measures the CPU.
 
     `dtypes` are the formats asked for, those that the device lacks being told; None stands for all that it has.
     """
     report.step("while opening the device")
-    device = Device(f"cuda:{ordinal}" if torch.cuda.is_available() else "cpu")
+    available = torch.cuda.is_available()
+    if not available and ordinal > 0:
+        return
+    device = Device(f"cuda:{ordinal}" if available else "cpu")
     report.fact(
         f"bench.{ordinal}",
         {
@@ -230,6 +251,8 @@ def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[
         share = seconds * schedule.share / sum(each.share for each in schedules)
         try:
             worker.measure(dtype, (shape[0], shape[1], shape[2]) if shape else None, share, schedule)
+        except TooLongError as error:
+            report.fact(f"bench.{ordinal}.{dtype.name}", None, "PyTorch", str(error))
         except RuntimeError as error:  # NotImplementedError is one as well
             outcome = "failed" if device_failed(error) else None
             report.fact(f"bench.{ordinal}.{dtype.name}", outcome, "PyTorch", str(error).split("\n")[0][:300])
@@ -247,7 +270,7 @@ def device_failed(error: RuntimeError) -> bool:
 def unsupported(device: Device, dtype: Dtype) -> str | None:
     """Why this device can't multiply in this format, or None."""
     if device.kind == "cpu":
-        return None if dtype.name in ("bf16", "fp32", "fp64") else "not measured on a CPU"
+        return None if dtype.name in ON_CPU else "not measured on a CPU"
     if device.capability < dtype.least_capability:
         return "needs compute capability {}.{}".format(*dtype.least_capability)
     return None

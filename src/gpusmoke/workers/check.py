@@ -15,9 +15,9 @@ SEED = 20261124
 
 
 def check(report: Reporter, ordinal: int) -> None:
-    """Say what PyTorch sees, and exercise GPU `ordinal`, or the CPU where PyTorch sees none."""
+    """Say what PyTorch sees, and exercise GPU `ordinal`; where PyTorch sees none, one child exercises the CPU."""
     available = describe(report)
-    if available is not None:
+    if available or (available is False and ordinal == 0):
         exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -14,11 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from gpusmoke import python
 from gpusmoke.facts import Fact, Json
 from gpusmoke.workers.reporter import PREFIX
 
-STDERR_LINES = 12
+# What is kept of a child's other output, so that a talkative one can't fill the record.
+OUTPUT_LINES = 12
+LINE_LENGTH = 200
 GRACE_SECONDS = 5.0
+READ_SECONDS = 1.0  # for what a child that is gone left in its pipes
+POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Outcome:
     timed_out: bool = False
     unkillable: bool = False
     stray_lines: list[str] = field(default_factory=list)
+    """The first lines on the report channel that are no reports."""
     stderr: list[str] = field(default_factory=list)
 
 
@@ -44,7 +48,8 @@ class Worker:
         self.measurements: list[dict[str, Json]] = []
         self._events = events
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gpusmoke.workers.child", job, json.dumps(options)],
+            python.command("-m", "gpusmoke.workers.child", job, json.dumps(options)),
+            env=python.environment(),
             stdin=subprocess.PIPE,  # held open: the child ends itself when it closes
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -52,14 +57,14 @@ class Worker:
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches the parent alone, which decides what is kept
         )
-        self._tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self._tail: deque[str] = deque(maxlen=OUTPUT_LINES)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_stdout, self._read_stderr)]
         for reader in self._readers:
             reader.start()
 
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None
-        self._tail.extend(line.rstrip() for line in self._process.stderr if line.strip())
+        self._tail.extend(line.rstrip()[:LINE_LENGTH] for line in self._process.stderr if line.strip())
 
     def _read_stdout(self) -> None:
         assert self._process.stdout is not None
@@ -70,7 +75,8 @@ class Worker:
                 message = json.loads(line.removeprefix(PREFIX))
                 self._take(message["kind"], message["content"])
             except (ValueError, KeyError, TypeError):
-                self.outcome.stray_lines.append(line.rstrip()[:200])
+                if len(self.outcome.stray_lines) < OUTPUT_LINES:
+                    self.outcome.stray_lines.append(line.rstrip()[:LINE_LENGTH])
         self._events.put(Event(self.ordinal, "end", None))
 
     def _take(self, kind: str, content: Json) -> None:
@@ -86,6 +92,10 @@ class Worker:
             raise ValueError(kind)
         self._events.put(Event(self.ordinal, kind, content))
 
+    def gone(self) -> bool:
+        """Whether the child has ended, even if something that it started still holds its output open."""
+        return self._process.poll() is not None
+
     def end(self, timed_out: bool) -> Outcome:
         """Make sure that the child is gone, or known not to go, and return how it ended."""
         self.outcome.timed_out = timed_out
@@ -98,8 +108,9 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self.outcome.unkillable = self.outcome.exit_code is None
+        until = time.monotonic() + READ_SECONDS
         for reader in self._readers if not self.outcome.unkillable else ():
-            reader.join(GRACE_SECONDS)
+            reader.join(max(0.0, until - time.monotonic()))
         self.outcome.stderr = list(self._tail)
         return self.outcome
 
@@ -139,11 +150,15 @@ class Crew:
         """Listen until every child has ended or the deadline has passed; `show` sees every event."""
         running = {worker.ordinal for worker in self.workers}
         while running and (left := self._end_at - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                event = self._events.get(timeout=min(left, 0.2))  # short, so that Ctrl-C is noticed on Windows too
-                if event.kind == "end":
-                    running.discard(event.ordinal)
-                show(event)
+            try:
+                event = self._events.get(timeout=min(left, POLL_SECONDS))  # short, so that Ctrl-C is noticed on Windows
+            except queue.Empty:
+                # Nothing more to hear from these: a process of theirs that lives on would keep us until the deadline.
+                running -= {worker.ordinal for worker in self.workers if worker.gone()}
+                continue
+            if event.kind == "end":
+                running.discard(event.ordinal)
+            show(event)
         for worker in self.workers:
             worker.end(timed_out=worker.ordinal in running)
 

@@ -73,6 +73,17 @@ def test_a_gpu_that_pytorch_does_not_use_is_a_problem(check, driver, fake_root):
 
 @no_gpu
 @linux
+def test_where_pytorch_sees_no_gpu_one_child_has_the_cpu_however_many_gpus_there_are(check, driver, fake_root):
+    record, found, code = check(env=driver({"devices": 3}) | {"GPUSMOKE_ROOT": str(fake_root)})
+    assert code == 1
+    assert record["facts"]["check.0"]["value"]["device"] == "cpu"
+    assert "check.1" not in record["facts"]
+    assert record["facts"]["check.worker.2"]["value"]["finished"] is True
+    assert found["cpu-works"]["gpu"] is None
+
+
+@no_gpu
+@linux
 def test_a_broken_driver_is_named_and_not_just_no_gpu(check, driver, fake_root):
     _, found, code = check(env=driver({"cuInit": 802}) | {"GPUSMOKE_ROOT": str(fake_root)})
     assert code == 1

@@ -1,15 +1,12 @@
 """doctor through the real command line, on machines made of a stand-in driver, a file tree and a manifest."""
 
+import importlib.util
 import json
+import os
 import random
-from pathlib import Path
 
-import jsonschema
 import pytest
 
-import gpusmoke
-
-SCHEMA = json.loads((Path(gpusmoke.__file__).parent / "data/record.schema.json").read_text())
 MANIFEST = """
 [workspace]
 channels = ["conda-forge"]
@@ -30,18 +27,25 @@ platforms = ["linux-64-cpu"]
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
 
 
+def program(tools, name, body):
+    path = tools / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
 @pytest.fixture
-def machine(kit, driver, fake_root, tools):
+def machine(kit, driver, fake_root, tools, valid):
     """Run doctor on a machine with a workspace; returns the record, the findings by id, and the exit code."""
     (kit.cwd / "pixi.toml").write_text(MANIFEST)
 
     def run(state="", *args, smi=True, env=None):
         if smi:
-            (tools / "nvidia-smi").write_text("#!/bin/sh\n")
-            (tools / "nvidia-smi").chmod(0o755)
+            program(tools, "nvidia-smi", "exit 0")
+        if not (tools / "pixi").exists():
+            program(tools, "pixi", "exit 1")  # one that is there and tells nothing
         done = kit("doctor", "--json", *args, env=driver(state) | {"GPUSMOKE_ROOT": str(fake_root)} | (env or {}))
         record = json.loads(done.stdout)
-        jsonschema.validate(record, SCHEMA)
+        valid(record)
         assert done.stderr == ""
         return record, {found["id"]: found for found in record["findings"]}, done.returncode
 
@@ -124,6 +128,43 @@ def test_a_driver_that_never_answers_is_reported_not_waited_for(machine):
     assert "cuda-init-hung" in found
 
 
+def shadow(tmp_path, kit, body):
+    """An environment in which `import pynvml` gets this module."""
+    (tmp_path / "pynvml").mkdir()
+    (tmp_path / "pynvml/pynvml.py").write_text(body)
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "pynvml"), kit.environment()["PYTHONPATH"]])}
+
+
+def test_a_python_without_nvidia_ml_py_still_gets_the_rest(machine, kit, tmp_path):
+    record, found, code = machine(env=shadow(tmp_path, kit, "raise ModuleNotFoundError('No module named pynvml')"))
+    assert code == 0
+    assert record["facts"]["nvml.init"]["reason"] == "No module named pynvml: pip install nvidia-ml-py"
+    assert "gpu-found" in found
+
+
+def test_a_pynvml_that_is_older_than_a_call_loses_that_one_only(machine, kit, tmp_path):
+    real = importlib.util.find_spec("pynvml").origin
+    body = f"exec(compile(open({real!r}).read(), {real!r}, 'exec'))\ndel nvmlDeviceGetCurrentClocksEventReasons"
+    record, _, code = machine(env=shadow(tmp_path, kit, f"{body}, nvmlDeviceGetPersistenceMode"))
+    (gpu,) = record["facts"]["nvml.gpus"]["value"]
+    assert code == 0
+    assert gpu["clock_reasons"] == 1  # by its old name
+    assert list(gpu["unread"]) == ["persistence_mode"]
+
+
+def test_a_driver_that_is_older_than_a_call_is_asked_by_its_old_name(machine):
+    record, _, code = machine({"nvmlDeviceGetCurrentClocksEventReasons": 13, "clock_reasons": 4})
+    assert code == 0
+    assert record["facts"]["nvml.gpus"]["value"][0]["clock_reasons"] == 4
+
+
+def test_a_library_that_talks_without_end_does_not_hang_the_probe(machine, kit, tmp_path):
+    talk = "import sys\nfor _ in range(5000): print('x' * 100, file=sys.stderr)\nraise ModuleNotFoundError('gone')"
+    _, found, code = machine(env=shadow(tmp_path, kit, talk))
+    assert code == 0
+    assert "gpu-found" in found
+
+
 def test_a_container_without_the_gpu_of_its_machine(machine):
     for path in (machine.root / "dev").iterdir():
         path.unlink()
@@ -186,17 +227,9 @@ def test_a_marker_that_is_damaged_or_old_is_passed_over(machine):
     assert "sticky-platform" not in found
 
 
-def pixi(tools, answer):
-    path = tools / "pixi"
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
-    path.chmod(0o755)
-
-
 def test_pixis_own_word_wins_over_the_prediction(machine):
-    (machine.tools / "cat").symlink_to("/bin/cat")
-    pixi(
-        machine.tools, json.dumps({"version": "0.77.0", "virtual_packages": ["__cuda=12.4=0"], "environments_info": []})
-    )
+    answer = {"version": "0.77.0", "virtual_packages": ["__cuda=12.4=0"], "environments_info": []}
+    program(machine.tools, "pixi", f"echo '{json.dumps(answer)}'")
     record, found, _ = machine()
     assert record["facts"]["pixi.cuda"]["value"] == "12.4"
     assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12, in environment 'default'."
@@ -204,8 +237,7 @@ def test_pixis_own_word_wins_over_the_prediction(machine):
 
 @pytest.mark.parametrize("answer", ["not json", "[]", '{"environments_info": null}'])
 def test_a_pixi_that_answers_oddly_is_a_fact_with_a_reason(machine, answer):
-    (machine.tools / "cat").symlink_to("/bin/cat")
-    pixi(machine.tools, answer)
+    program(machine.tools, "pixi", f"echo '{answer}'")
     assert machine()[2] == 0
 
 

@@ -49,6 +49,10 @@ def test_a_working_gpu():
     assert found[0].title == "NVIDIA H100 80GB HBM3: bf16 product of 1024 x 1024: all correct"
 
 
+def test_a_gpu_that_was_required_and_exercised_is_enough():
+    assert bad(judge(facts(request__require_gpu=True))) == []
+
+
 def test_pypis_cuda_wheel_on_a_machine_without_gpu_is_healthy():
     found = judge(facts(ON_CPU))
     assert bad(found) == []

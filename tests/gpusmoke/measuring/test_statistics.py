@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpusmoke.measuring.statistics import median, quantile
+from gpusmoke.measuring.statistics import median, quantile, rounded
 
 SAMPLES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 
@@ -32,3 +32,8 @@ def test_numpy_agrees():
     numpy = pytest.importorskip("numpy")
     samples = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
     assert quantile(samples, 0.9) == pytest.approx(numpy.quantile(samples, 0.9))
+
+
+@given(st.floats(1e-9, 1e6))
+def test_rounding_keeps_five_digits_however_small_the_rate(rate):
+    assert rounded(rate) == pytest.approx(rate, rel=5.1e-5)

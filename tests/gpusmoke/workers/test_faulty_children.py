@@ -150,3 +150,34 @@ def test_a_child_ends_when_its_parent_is_killed(kit, tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("the child outlived its parent")
+
+
+def test_a_module_of_the_users_folder_is_not_taken_for_another(kit, driver, fake_root):
+    for name in ("torch", "json", "pynvml", "queue"):
+        (kit.cwd / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    env = kit.environment(driver() | {"GPUSMOKE_ROOT": str(fake_root)})
+    command = [sys.executable, "-P", "-m", "gpusmoke", "check", "--json"]
+    done = subprocess.run(command, env=env, cwd=kit.cwd, capture_output=True, text=True, timeout=120, check=False)
+    facts = json.loads(done.stdout)["facts"]
+    assert facts["nvml.driver_version"]["value"] == "580.159.04"
+    assert "the wrong one" not in done.stdout
+
+
+def test_what_a_child_leaves_running_is_not_waited_for(check):
+    body = "import os, subprocess, sys\nsubprocess.Popen(['/bin/sleep', '100'])\nos._exit(3)"
+    started = time.monotonic()
+    record, code = check(body, "--timeout", "90")
+    assert code == 1
+    assert "exit code 3" in problems(record)["worker-crashed"]["title"]
+    assert time.monotonic() - started < 45
+
+
+def test_a_child_that_prints_without_end_does_not_fill_the_record(check):
+    write = "    try: os.write(fd, b'x' * 1000 + b'\\n')\n    except OSError: pass"
+    body = f"import os\nfor fd in [2, *range(3, 20)] * 3000:\n{write}\nos._exit(0)"
+    record, code = check(body)
+    outcome = record["facts"]["check.worker.0"]["value"]
+    assert code == 1
+    assert "worker-garbled" in problems(record)
+    assert 0 < len(outcome["stray_lines"]) <= 12
+    assert all(len(line) <= 200 for line in outcome["stray_lines"] + outcome["stderr"])

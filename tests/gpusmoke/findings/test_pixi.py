@@ -1,0 +1,135 @@
+"""What `pixi run` uses here, on hand-made facts: installed, picked, refused, or a GPU left unused."""
+
+import pytest
+
+from gpusmoke.facts import Fact, Facts
+from gpusmoke.findings.pixi import choice, environment_in_question, installations, override
+
+PLATFORMS = [
+    {"name": "linux-64-cuda13", "subdir": "linux-64", "cuda": "13.0"},
+    {"name": "linux-64-cuda12", "subdir": "linux-64", "cuda": "12.0"},
+    {"name": "linux-64-cpu", "subdir": "linux-64", "cuda": None},
+]
+ENVIRONMENTS = {
+    "default": [row["name"] for row in PLATFORMS],
+    "cuda13": ["linux-64-cuda13"],
+    "cpu": ["linux-64-cpu"],
+    "doctor": ["linux-64-cpu"],
+}
+ON_GPU = {
+    "host.system": "Linux 6.1",
+    "host.machine": "x86_64",
+    "host.nvidia_smi": "/usr/bin/nvidia-smi",
+    "cuda.driver_version": "13.0",
+    "pixi.executable": "/usr/bin/pixi",
+    "pixi.version": "0.77.0",
+    "pixi.cuda": "13.0",
+    "pixi.current": {"environment": "doctor", "subdir": "linux-64", "cuda": None},
+    "pixi.platforms": PLATFORMS,
+    "pixi.environments": ENVIRONMENTS,
+    "pixi.installed": [],
+}
+NO_PIXI = {"pixi.executable": None, "pixi.version": None, "pixi.cuda": None, "pixi.current": None}
+UNSEEN = {"pixi.cuda": None, "host.nvidia_smi": None}
+
+
+def row(environment, cuda, subdir="linux-64"):
+    return {"environment": environment, "subdir": subdir, "cuda": cuda}
+
+
+def found(*changes, cuda_usable=True):
+    values = dict(ON_GPU)
+    for change in changes:
+        values |= change
+    facts = Facts({name: Fact(value, "a test") for name, value in values.items()})
+    return [*override(facts), *choice(facts, cuda_usable), *installations(facts)]
+
+
+def ids(*changes, **options):
+    return [one.id for one in found(*changes, **options)]
+
+
+def test_the_first_platform_that_fits_is_told():
+    (one,) = found()
+    assert one.title == "`pixi run` will use linux-64-cuda13, in environment 'default'."
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # Nothing is installed yet.
+        ([{"pixi.cuda": "12.4", "cuda.driver_version": "12.4"}], ["pixi-platform"]),
+        ([UNSEEN], ["cpu-platform-on-gpu-machine"]),
+        ([{"env.CONDA_OVERRIDE_CUDA": ""}, UNSEEN], ["cuda-override", "cpu-platform-on-gpu-machine"]),
+        # The driver is too old for every CUDA platform: nvidia-smi on PATH would not help.
+        ([{"pixi.cuda": "11.8", "cuda.driver_version": "11.8"}], ["pixi-platform"]),
+        # Installed, and what Pixi would pick.
+        ([{"pixi.installed": [row("default", "13.0")]}], ["pixi-platform", "environment-installed"]),
+        # Installed for an older CUDA, which this driver runs as well.
+        ([{"pixi.installed": [row("default", "12.0")]}], ["pixi-stays", "environment-installed"]),
+        # Installed where there was no GPU.
+        ([{"pixi.installed": [row("default", None)]}], ["sticky-platform"]),
+        ([UNSEEN, {"pixi.installed": [row("default", "13.0")]}], ["installed-needs-driver"]),
+        # Another environment is not what this user runs: said, but not a problem of this run.
+        ([{"pixi.installed": [row("default", "13.0")]}, NO_PIXI], ["pixi-platform", "environment-installed"]),
+        ([{"pixi.installed": [row("cpu", None)]}], ["pixi-platform", "environment-installed"]),
+        ([{"pixi.installed": [row("unknown", None)]}], ["pixi-platform", "environment-installed"]),
+        ([{"pixi.installed": [row("default", None, "linux-aarch64")]}], ["pixi-platform", "environment-installed"]),
+    ],
+)
+def test_what_pixi_runs_here(changes, expected):
+    assert ids(*changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("current", "asked", "sticky"),
+    [
+        ({"environment": "doctor", "cuda": None}, "default", "sticky-platform"),
+        ({"environment": "default", "cuda": None}, "default", "sticky-platform"),
+        ({"environment": "cuda13", "cuda": "13.0"}, "cuda13", "sticky-platform-elsewhere"),
+        (None, "default", "sticky-platform"),
+    ],
+)
+def test_a_sticky_platform_is_a_problem_only_in_the_environment_that_is_used(current, asked, sticky):
+    changes = {"pixi.current": current, "pixi.installed": [row("default", None), row("cuda13", "13.0")]}
+    values = {name: Fact(value, "a test") for name, value in (ON_GPU | changes).items()}
+    assert environment_in_question(Facts(values)) == asked
+    assert sticky in ids(changes)
+    assert [one.severity for one in found(changes) if one.id == sticky] == [
+        "problem" if sticky == "sticky-platform" else "warning"
+    ]
+
+
+def test_without_pixi_its_choice_is_no_problem():
+    assert ids(NO_PIXI) == ["pixi-platform"]
+    (one,) = found(NO_PIXI, {"host.nvidia_smi": None})
+    assert (one.id, one.severity) == ("pixi-would-take-cpu", "note")
+    sticky = {"pixi.installed": [row("default", None)]}
+    assert {one.id for one in found(NO_PIXI, sticky)} == {"pixi-platform", "sticky-platform-elsewhere"}
+
+
+def test_a_workspace_that_never_asked_for_cuda_is_left_in_peace():
+    plain = {
+        "pixi.platforms": [{"name": "linux-64", "subdir": "linux-64", "cuda": None}],
+        "pixi.environments": {"default": ["linux-64"]},
+    }
+    for more in ({}, UNSEEN):
+        (one,) = found(plain, more)
+        assert one.title == "`pixi run` will use linux-64, in environment 'default'."
+
+
+def test_a_cuda_environment_without_a_driver_will_be_refused():
+    changes = UNSEEN | {"cuda.driver_version": None, "pixi.installed": [row("default", "13.0")]}
+    (one,) = found(changes, cuda_usable=False)
+    assert (one.id, one.severity) == ("installed-needs-driver", "warning")
+    assert one.advice[0] == "pixi install -e default # installs linux-64-cpu, which fits this machine"
+
+
+def test_installed_environments_are_named_by_the_manifests_platform():
+    rows = [row("default", "13.0"), row("cpu", None), row("old", "11.0"), row("away", None, "osx-arm64")]
+    assert [one.title for one in found({"pixi.installed": rows}) if one.id == "environment-installed"] == [
+        "Environment 'default' is installed for linux-64-cuda13.",
+        "Environment 'cpu' is installed for linux-64-cpu.",
+        "Environment 'old' is installed for linux-64, CUDA 11.0.",
+        "Environment 'away' is installed for osx-arm64, CPU.",
+    ]
