@@ -23,6 +23,9 @@ VARIABLES = (
     "LD_LIBRARY_PATH",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
 )
+DEVICE_NODES = r"nvidia(\d+|ctl|-uvm|-nvswitch.*)|dxg"
+MODULES = ("nvidia", "nvidia_uvm", "nouveau")
+WSL_DRIVER = "usr/lib/wsl/lib/libcuda.so.1"  # what Windows lends, where it has an NVIDIA driver
 CONTAINER_FILES = {".dockerenv": "docker", "run/.containerenv": "podman", ".singularity.d": "apptainer"}
 
 
@@ -78,6 +81,9 @@ def host_facts() -> dict[str, Fact]:
         r"(?:Kernel Module|NVRM version:.*?)\s+(\d+\.\d+(?:\.\d+)?)", read(base / "proc/driver/nvidia/version")
     )
     kind = container(base)
+    nodes = names(base / "dev", DEVICE_NODES)
+    closed = [name for name in nodes if not os.access(base / "dev" / name, os.R_OK | os.W_OK)]
+    modules = [name for name in MODULES if re.search(rf"^{name} ", read(base / "proc/modules"), re.MULTILINE)]
     smi, memory = shutil.which("nvidia-smi"), memory_mib(base)
     facts = {
         "host.system": Fact(f"{platform.system()} {platform.release()}", "uname"),
@@ -88,8 +94,11 @@ def host_facts() -> dict[str, Fact]:
             kind, "/.dockerenv, /run/.containerenv, /.singularity.d", None if kind else "no container"
         ),
         "host.wsl": Fact("microsoft" in read(base / "proc/version").lower(), "/proc/version"),
+        "host.wsl_driver": Fact((base / WSL_DRIVER).exists(), f"/{WSL_DRIVER}"),
         "host.nvidia_cards": Fact(nvidia_cards(base), "/sys/bus/pci/devices"),
-        "host.device_nodes": Fact(names(base / "dev", r"nvidia(\d+|ctl|-uvm|-nvswitch.*)|dxg"), "/dev"),
+        "host.device_nodes": Fact(nodes, "/dev"),
+        "host.closed_nodes": Fact(closed, "access() of /dev/nvidia*"),
+        "host.modules": Fact(modules, "/proc/modules"),
         "host.kernel_module": Fact(
             module and module[1],
             "/proc/driver/nvidia/version",

@@ -1,4 +1,14 @@
-"""Findings: what facts mean. Ids, severities, sentences and advice lie in data/findings.toml; rules only pick them."""
+"""Findings: what facts mean. All that is said lies in data/findings/*.toml; rules only pick an entry.
+
+An entry of the catalogue is named after its id and holds
+    severity    problem (exit 1), warning, note or ok
+    title       one sentence; {words} are filled in by the rule
+    advice      commands, in the order to try
+    link        where the cause is described
+    explain     what is behind it, for `doctor --explain`
+    cuda, nvml  codes of the driver's two libraries at their start that mean this, gpu: NVML's codes about one GPU
+    provoked    how it was brought about on a real GPU, and what was seen
+"""
 
 from __future__ import annotations
 
@@ -9,6 +19,8 @@ from functools import cache
 from importlib.resources import files
 
 from gpusmoke.facts import Json
+
+FILES = ("driver", "pixi", "torch", "bench")
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,16 @@ class Finding:
 
 @cache
 def catalogue() -> dict[str, dict[str, Json]]:
-    """Every kind of finding by id: severity, title, advice, link."""
-    return tomllib.loads((files("gpusmoke") / "data/findings.toml").read_text(encoding="utf-8"))
+    """Every kind of finding by id."""
+    entries: dict[str, dict[str, Json]] = {}
+    for name in FILES:
+        entries |= tomllib.loads((files("gpusmoke") / f"data/findings/{name}.toml").read_text(encoding="utf-8"))
+    return entries
+
+
+def ids_for(library: str, code: Json) -> list[str]:
+    """The findings that a code of `library` ("cuda", "nvml" or "gpu") stands for."""
+    return [kind for kind, entry in catalogue().items() if code in entry.get(library, [])]
 
 
 def finding(kind: str, evidence: Sequence[str] = (), gpu: int | None = None, **words: object) -> Finding:

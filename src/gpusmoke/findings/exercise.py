@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gpusmoke.facts import Facts, listed
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.machine import cuda_usable, driver, gpu_present
+from gpusmoke.findings.driver import cuda_usable, driver, gpu_present
 from gpusmoke.findings.platforms import version
 
 

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gpusmoke.facts import Facts, listed
+from gpusmoke.facts import Facts
 from gpusmoke.findings import Finding, finding
+from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
-
-CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE = 0, 100, 101
-
-
-def gpu_present(facts: Facts) -> bool:
-    """Whether this machine has an NVIDIA GPU, working or not."""
-    return bool(
-        facts.value("host.nvidia_cards")
-        or facts.rows("nvml.gpus")
-        or facts.rows("cuda.devices")
-        or any(str(node)[6:].isdigit() for node in listed(facts.value("host.device_nodes")))
-    )
-
-
-def cuda_usable(facts: Facts) -> bool:
-    """Whether CUDA starts and shows at least one GPU."""
-    return facts.row("cuda.init").get("code") == CUDA_SUCCESS and bool(facts.rows("cuda.devices"))
 
 
 def hardware(facts: Facts) -> Iterator[Finding]:
@@ -63,53 +47,6 @@ def surroundings(facts: Facts) -> Iterator[Finding]:
     if value is not None and cuda_usable(facts):
         total = max(count, len(facts.rows("nvml.gpus")))
         yield finding("gpus-chosen", facts.evidence("env.CUDA_VISIBLE_DEVICES"), value=value, count=count, total=total)
-
-
-def driver(facts: Facts) -> Iterator[Finding]:
-    """Why CUDA does not start although there is a GPU; the most specific cause alone."""
-    init = facts.row("cuda.init")
-    evidence = facts.evidence(
-        "cuda.init",
-        "cuda.library",
-        "host.kernel_module",
-        "host.device_nodes",
-        "host.container",
-        "env.CUDA_VISIBLE_DEVICES",
-    )
-    if cuda_usable(facts):
-        return
-    if (probe := facts.text("cuda.probe")) is not None:
-        yield finding("cuda-init-hung" if probe == "hung" else "cuda-init-crashed", facts.evidence("cuda.probe"))
-    elif not gpu_present(facts):
-        return
-    elif facts.text("host.container") and not facts.value("host.device_nodes"):
-        yield finding("container-without-gpu", evidence, container=facts.text("host.container"))
-    elif not init:
-        yield finding("no-driver", evidence, why="this machine has an NVIDIA GPU")
-    elif init.get("code") in (CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE) or init.get("code") == CUDA_SUCCESS:
-        if facts.text("env.CUDA_VISIBLE_DEVICES") is not None:
-            yield finding("gpus-hidden", evidence, value=facts.text("env.CUDA_VISIBLE_DEVICES"))
-        else:
-            yield finding("no-driver", evidence, why="this machine has an NVIDIA GPU")
-    else:
-        name = init.get("name") or "a code this driver has no name for"
-        yield finding(
-            "cuda-init-failed", evidence, code=init.get("code"), name=name, text=init.get("text") or "no text"
-        )
-
-
-def nvml(facts: Facts) -> Iterator[Finding]:
-    """NVML failing where CUDA or the hardware says there is a GPU, or one GPU failing in NVML."""
-    code, probe = facts.row("nvml.init").get("code"), facts.text("nvml.probe")
-    if gpu_present(facts) and (code or probe):
-        evidence = facts.evidence("nvml.init", "nvml.probe")
-        text = facts.row("nvml.init").get("text") if code else f"it {probe}"
-        yield finding("nvml-failed", evidence, code=code or "unknown", text=text)
-    for row in facts.rows("nvml.gpus"):
-        if isinstance(error := row.get("error"), dict):
-            # NVML counts all GPUs of the machine, CUDA the visible ones: the number is NVML's, not a CUDA ordinal.
-            evidence = [f"NVML GPU {row.get('index')}: {error}"]
-            yield finding("gpu-not-answering", evidence, library="NVML", code=error.get("code"), text=error.get("text"))
 
 
 def builds(facts: Facts) -> Iterator[Finding]:

@@ -16,10 +16,14 @@ def version(text: Json) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
 
 
+def system(facts: Facts) -> str:
+    """The operating system: "Linux", "Darwin" or "Windows"."""
+    return (facts.text("host.system") or "").split(" ")[0]
+
+
 def conda_subdir(facts: Facts) -> str:
     """The conda subdir of this machine, as in "linux-64"."""
-    system = SYSTEMS.get((facts.text("host.system") or "").split(" ")[0], "")
-    return f"{system}-{MACHINES.get((facts.text('host.machine') or '').lower(), '')}"
+    return f"{SYSTEMS.get(system(facts), '')}-{MACHINES.get((facts.text('host.machine') or '').lower(), '')}"
 
 
 def cuda_seen_by_pixi(facts: Facts) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, finding
+from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, torch_build
-from gpusmoke.findings.machine import driver
 from gpusmoke.measuring.telemetry import HARMLESS_REASONS, reason_names
 
 

@@ -87,7 +87,7 @@ def test_where_pytorch_sees_no_gpu_one_child_has_the_cpu_however_many_gpus_there
 def test_a_broken_driver_is_named_and_not_just_no_gpu(check, driver, fake_root):
     _, found, code = check(env=driver({"cuInit": 802}) | {"GPUSMOKE_ROOT": str(fake_root)})
     assert code == 1
-    assert "802" in found["cuda-init-failed"]["title"]
+    assert "802" in found["fabric-manager-down"]["title"]
 
 
 @no_gpu

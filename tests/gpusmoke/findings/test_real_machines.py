@@ -43,7 +43,12 @@ def test_the_settled_rows_were_at_the_power_cap():
 @pytest.mark.parametrize(
     ("name", "fact", "value", "expected"),
     [
-        ("doctor", "cuda.init", {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": ""}, "cuda-init-failed"),
+        (
+            "doctor",
+            "cuda.init",
+            {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": ""},
+            "fabric-manager-down",
+        ),
         ("doctor", "cuda.init", None, "no-driver"),
         ("doctor", "cuda.driver_version", "11.8", "driver-too-old"),
         ("check", "torch.available", False, "gpu-unused"),

@@ -1,0 +1,109 @@
+"""Every failure that the driver's libraries and the file tree can show, through the real command line.
+
+A case gives what the stand-in driver answers, what is changed in the file tree (None removes), and the environment.
+"""
+
+import json
+import random
+
+import pytest
+
+from gpusmoke.findings import catalogue
+
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
+
+NO_NODES = {"dev/nvidia0": None, "dev/nvidiactl": None, "dev/nvidia-uvm": None}
+NO_MODULE = {"proc/driver/nvidia/version": None, "proc/modules": "nouveau 1 0 - Live 0x0\n"}
+WSL = NO_NODES | NO_MODULE | {"proc/version": "Linux version 5.15.0-microsoft-standard-WSL2\n", "dev/dxg": ""}
+WSL |= {"usr/lib/wsl/lib/libcuda.so.1": "", "sys/bus/pci/devices/0000:00:05.0/vendor": "0x1414\n"}
+
+CASES = [
+    ("no-driver", None, NO_NODES | NO_MODULE, {}, "lspci"),
+    ("no-driver", {"cuInit": 100, "nvmlInit_v2": 9}, NO_NODES | NO_MODULE, {}, "lspci"),
+    ("container-without-gpu", None, NO_NODES | {".dockerenv": ""}, {}, "docker run --gpus all"),
+    ("container-without-gpu", None, NO_NODES | {".singularity.d/x": ""}, {}, "docker run --gpus all"),
+    ("wsl-wrong-driver", {"cuInit": 100, "nvmlInit_v2": 9}, WSL, {}, "wsl --update"),
+    ("wsl-wrong-driver", None, WSL, {}, "wsl --update"),
+    ("visible-devices-empty", "", {}, {"CUDA_VISIBLE_DEVICES": ""}, "unset CUDA_VISIBLE_DEVICES"),
+    ("visible-devices-empty", "", {}, {"CUDA_VISIBLE_DEVICES": "-1"}, "unset CUDA_VISIBLE_DEVICES"),
+    ("visible-devices-invalid", "", {}, {"CUDA_VISIBLE_DEVICES": "7"}, "nvidia-smi -L"),
+    ("visible-devices-invalid", "", {}, {"CUDA_VISIBLE_DEVICES": "0,0"}, "nvidia-smi -L"),
+    ("mig-no-instance", {"cuInit": 100, "mig_mode": 1}, {}, {}, "nvidia-smi -L"),
+    ("device-node-missing", {"cuInit": 100}, {"dev/nvidia0": None}, {}, "ls -l /dev/nvidia*"),
+    ("device-node-missing", {"cuInit": 100, "nvmlInit_v2": 17}, {}, {}, "ls -l /dev/nvidia*"),
+    ("device-node-permission", {"cuInit": 100, "nvmlInit_v2": 4}, {}, {}, "ls -l /dev/nvidia*"),
+    ("device-node-permission", {"cuInit": 304}, {}, {}, "ls -l /dev/nvidia*"),
+    ("uvm-missing", {"cuInit": 999}, {"dev/nvidia-uvm": None}, {}, "sudo modprobe nvidia_uvm"),
+    ("uvm-missing", {"cuInit": 999}, {}, {}, "sudo modprobe nvidia_uvm"),
+    ("stub-libcuda", {"cuInit": 34}, {}, {}, "unset LD_LIBRARY_PATH"),
+    ("fabric-manager-down", {"cuInit": 802}, {}, {}, "systemctl status nvidia-fabricmanager"),
+    ("driver-library-mismatch", {"cuInit": 803, "nvmlInit_v2": 18}, {}, {}, "sudo reboot"),
+    ("forward-compat-on-geforce", {"cuInit": 804}, {}, {}, "unset LD_LIBRARY_PATH"),
+    ("device-not-licensed", {"cuInit": 102}, {}, {}, "nvidia-smi -q"),
+    ("mps-problem", {"cuInit": 805}, {}, {}, "echo quit"),
+    ("mps-problem", {"cuInit": 810}, {}, {}, "echo quit"),
+    ("device-busy", {"cuInit": 46}, {}, {}, "nvidia-smi -q -d COMPUTE"),
+    ("out-of-memory", {"cuInit": 2}, {}, {}, "nvidia-smi --query-compute-apps"),
+    ("ecc-uncorrectable", {"cuInit": 214}, {}, {}, "nvidia-smi -q -d ECC,ROW_REMAPPER"),
+    ("cuda-no-device", {"cuInit": 100}, {}, {}, "nvidia-smi -L"),
+    ("cuda-init-crashed", {"cuInit.crash": 1}, {}, {}, "env -u LD_LIBRARY_PATH"),
+    ("gpu-lost", {"devices": 2, "device.1.nvmlDeviceGetHandleByIndex_v2": 15}, {}, {}, "sudo dmesg"),
+    ("inforom-corrupt", {"nvmlDeviceGetHandleByIndex_v2": 14}, {}, {}, "nvidia-smi -q"),
+    ("power-cable", {"nvmlDeviceGetHandleByIndex_v2": 8}, {}, {}, "sudo poweroff"),
+    ("gpu-not-answering", {"nvmlDeviceGetHandleByIndex_v2": 999}, {}, {}, "nvidia-smi"),
+    ("nvml-failed", {"nvmlInit_v2": 999}, {}, {}, "sudo reboot"),
+    ("driver-too-old", {"cuDriverGetVersion.value": 11080}, {}, {}, "pixi run smoke"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def doctor(kit, driver, fake_root, valid):
+    """Run doctor on a machine in that state; returns the findings by id and the exit code."""
+    (kit.cwd / "pixi.toml").write_text(
+        '[workspace]\nplatforms = [{ name = "linux-64-cuda12", platform = "linux-64", cuda = "12.0" }]\n'
+    )
+
+    def run(state, files=(), env=()):
+        for name, content in dict(files).items():
+            path = fake_root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True) if content is None else path.write_text(content)
+        done = kit("doctor", "--json", env=driver(state) | {"GPUSMOKE_ROOT": str(fake_root)} | dict(env))
+        record = json.loads(done.stdout)
+        valid(record)
+        return {found["id"]: found for found in record["findings"]}, done.returncode
+
+    return run
+
+
+@pytest.mark.parametrize(("expected", "state", "files", "env", "advice"), CASES, ids=lambda value: str(value)[:40])
+def test_each_failure_is_named_with_its_cure(doctor, expected, state, files, env, advice):
+    found, code = doctor(state, files, env)
+    assert expected in found
+    one = found[expected]
+    assert one["severity"] == catalogue()[expected]["severity"]
+    assert code == (1 if one["severity"] == "problem" else 0)
+    assert one["advice"][0].startswith(advice)
+    assert one["evidence"]
+
+
+def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(doctor):
+    known = {code for entry in catalogue().values() for code in entry.get("cuda", [])}
+    for number in [200, *random.sample([code for code in range(400, 800) if code not in known | {500}], 3)]:
+        found, code = doctor({"cuInit": number})
+        name = "CUDA_ERROR_INVALID_IMAGE" if number == 200 else "a code this driver has no name for"
+        assert code == 1
+        assert f"error {number} ({name})" in found["cuda-init-failed"]["title"]
+
+
+def test_a_machine_without_any_of_it_is_healthy(doctor):
+    gone = NO_NODES | NO_MODULE | {"sys/bus/pci/devices/0000:00:05.0/vendor": "0x8086\n"}
+    found, code = doctor(None, gone)
+    assert code == 0
+    assert {one["severity"] for one in found.values()} <= {"ok", "note"}
+
+
+def test_a_healthy_machine_in_wsl_is_healthy(doctor):
+    found, code = doctor("", WSL)
+    assert code == 0
+    assert {one["severity"] for one in found.values()} <= {"ok", "note"}

@@ -1,0 +1,167 @@
+"""Why CUDA does not start, on hand-made facts: the most specific cause leads, the others are named."""
+
+import pytest
+
+from gpusmoke.facts import Fact, Facts
+from gpusmoke.findings.driver import driver, gpu_present, nvml
+
+GPU = {"index": 0, "name": "NVIDIA H100 80GB HBM3", "mig_mode": 0}
+BROKEN = {
+    "host.system": "Linux 6.1",
+    "host.container": None,
+    "host.nvidia_cards": ["0000:00:05.0"],
+    "host.device_nodes": ["nvidia-uvm", "nvidia0", "nvidiactl"],
+    "host.closed_nodes": [],
+    "host.modules": ["nvidia", "nvidia_uvm"],
+    "host.kernel_module": "580.159.04",
+    "host.wsl": False,
+    "host.wsl_driver": False,
+    "cuda.library": "/usr/lib/libcuda.so.580.159.04",
+    "cuda.devices": [],
+    "nvml.init": {"code": 0, "text": "Success"},
+    "nvml.gpus": [GPU],
+}
+NOTHING = BROKEN | {
+    "host.nvidia_cards": [],
+    "host.device_nodes": [],
+    "host.modules": [],
+    "host.kernel_module": None,
+    "cuda.library": None,
+    "cuda.init": None,
+    "nvml.init": {"code": 12, "text": "NVML Shared Library Not Found"},
+    "nvml.gpus": None,
+}
+WSL = NOTHING | {"host.wsl": True, "host.wsl_driver": True, "host.device_nodes": ["dxg"]}
+
+
+def facts(*changes, base=BROKEN):
+    values = dict(base)
+    for change in changes:
+        values |= change
+    return Facts(
+        {name: Fact(value, "a test", None if value is not None else "unread") for name, value in values.items()}
+    )
+
+
+def code(number):
+    return {"cuda.init": {"code": number, "name": f"CUDA_ERROR_{number}", "text": f"text of {number}"}}
+
+
+def lead(*changes, base=BROKEN):
+    """The one finding, and the ids that are named as possible."""
+    (one,) = driver(facts(*changes, base=base))
+    also = [line.split(": ")[1].split(";")[0] for line in one.evidence if line.startswith("also possible")]
+    return one, also
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "also"),
+    [
+        ([code(34)], "stub-libcuda", []),
+        ([code(802)], "fabric-manager-down", []),
+        ([code(803)], "driver-library-mismatch", []),
+        ([code(804)], "forward-compat-on-geforce", []),
+        ([code(102)], "device-not-licensed", []),
+        ([code(807)], "mps-problem", []),
+        ([code(304)], "device-node-permission", []),
+        ([code(46)], "device-busy", []),
+        ([code(2)], "out-of-memory", []),
+        ([code(214)], "ecc-uncorrectable", []),
+        ([code(4711)], "cuda-init-failed", []),
+        ([code(100)], "cuda-no-device", []),
+        ([code(0)], "cuda-no-device", []),
+        # CUDA_VISIBLE_DEVICES
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": ""}], "visible-devices-empty", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "-1"}], "visible-devices-empty", []),
+        ([code(0), {"env.CUDA_VISIBLE_DEVICES": "7"}], "visible-devices-invalid", []),
+        ([code(101), {"env.CUDA_VISIBLE_DEVICES": "0,0"}], "visible-devices-invalid", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0", "nvml.gpus": [GPU | {"mig_mode": 1}]}], "mig-no-instance",
+         ["visible-devices-invalid"]),
+        ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 2}]}], "cuda-no-device", []),
+        # Device files, as a real H100 showed them on 2026-11-26
+        ([code(999), {"host.device_nodes": ["nvidia0", "nvidiactl"]}], "uvm-missing", []),
+        ([code(999), {"host.modules": ["nvidia"]}], "uvm-missing", []),
+        ([code(999), {"env.CUDA_VISIBLE_DEVICES": "0"}], "uvm-missing", ["visible-devices-invalid"]),
+        ([code(100), {"host.device_nodes": ["nvidia-uvm", "nvidiactl"], "nvml.gpus": []}], "device-node-missing", []),
+        ([code(100), {"nvml.gpus": []}], "device-node-missing", []),
+        ([code(100), {"nvml.init": {"code": 17}, "nvml.gpus": None}], "device-node-missing", []),
+        ([code(100), {"nvml.init": {"code": 4}, "nvml.gpus": None}], "device-node-permission", []),
+        ([code(100), {"host.closed_nodes": ["nvidia0"], "env.CUDA_VISIBLE_DEVICES": "0"}], "device-node-permission",
+         ["visible-devices-invalid"]),
+        # No driver at all, or half of one
+        ([code(100), {"nvml.init": {"code": 9}, "nvml.gpus": None, "host.kernel_module": None, "host.modules": []}],
+         "no-driver", []),
+        ([{"cuda.init": None, "cuda.library": None}], "no-driver", []),
+        ([code(999), {"nvml.init": {"code": 18}, "nvml.gpus": None}], "driver-library-mismatch", ["uvm-missing"]),
+        ([{"cuda.init": None, "host.container": "docker", "host.device_nodes": []}], "container-without-gpu",
+         ["no-driver"]),
+        ([{"cuda.init": None, "cuda.probe": "hung"}], "cuda-init-hung", []),
+        ([{"cuda.init": None, "cuda.probe": "crashed"}], "cuda-init-crashed", []),
+    ],
+)  # fmt: skip
+def test_each_cause_leads_where_it_is_the_most_specific(changes, expected, also):
+    one, others = lead(*changes)
+    assert (one.id, others) == (expected, also)
+    assert one.severity == "problem"
+    assert one.advice
+    assert "{" not in one.title
+
+
+def test_an_unknown_code_is_told_with_number_name_and_text():
+    assert lead(code(4711))[0].title == "CUDA can't start: error 4711 (CUDA_ERROR_4711): text of 4711."
+    unnamed = {"cuda.init": {"code": 4711, "name": "", "text": ""}}
+    assert "4711 (a code this driver has no name for)" in lead(unnamed)[0].title
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ([], "is not found"),
+        ([code(100), {"cuda.library": "/usr/lib/x86_64/libcuda.so.550.1"}], "is loaded, not the driver of Windows"),
+        ([code(100), {"cuda.library": "/usr/lib/wsl/lib/libcuda.so.1", "nvml.init": {"code": 17}}], "does not let it"),
+    ],
+)  # fmt: skip
+def test_in_wsl_the_driver_of_windows_is_the_one_to_look_at(changes, word):
+    one, _ = lead(*changes, base=WSL)
+    assert one.id == "wsl-wrong-driver"
+    assert word in one.title
+
+
+def test_in_wsl_without_a_driver_of_windows_there_is_no_gpu_of_nvidia():
+    assert list(driver(facts({"host.wsl_driver": False}, base=WSL))) == []
+    assert not gpu_present(facts({"host.wsl_driver": False}, base=WSL))
+    assert gpu_present(facts({"host.wsl_driver": False, "nvml.init": {"code": 17}}, base=WSL))
+
+
+def test_on_windows_a_driver_that_fails_speaks_for_a_gpu():
+    windows = NOTHING | {"host.system": "Windows 11", "cuda.library": "nvcuda.dll"}
+    assert lead(code(999), base=windows)[0].id == "uvm-missing"
+    assert list(driver(facts(code(100), base=windows))) == []
+
+
+@pytest.mark.parametrize("changes", [[], [code(100)], [code(34)], [{"nvml.init": {"code": 9}}]])
+def test_a_machine_without_a_gpu_has_no_driver_problem(changes):
+    assert list(driver(facts(*changes, base=NOTHING))) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "severity"),
+    [(18, "nvml-failed", "warning"), (999, "nvml-failed", "warning")],
+)
+def test_nvml_failing_while_cuda_works_is_a_warning(number, kind, severity):
+    (one,) = nvml(facts(code(0), {"cuda.devices": [{}], "nvml.init": {"code": number, "text": "x"}}))
+    assert (one.id, one.severity) == (kind, severity)
+    assert ("driver-library-mismatch" in str(one.evidence)) == (number == 18)
+
+
+def test_nvml_failing_for_the_reason_that_cuda_fails_is_told_once():
+    assert list(nvml(facts(code(803), {"nvml.init": {"code": 18, "text": "x"}}))) == []
+    assert [one.id for one in nvml(facts(code(803), {"nvml.init": {"code": 999, "text": "x"}}))] == ["nvml-failed"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(15, "gpu-lost"), (14, "inforom-corrupt"), (8, "power-cable"), (999, "gpu-not-answering")]
+)
+def test_one_gpu_that_fails_is_named_by_its_code(number, kind):
+    rows = [GPU, {"index": 1, "error": {"code": number, "text": "x"}}]
+    assert [one.id for one in nvml(facts(code(0), {"cuda.devices": [{}], "nvml.gpus": rows}))] == [kind]
