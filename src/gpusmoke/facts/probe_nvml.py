@@ -16,6 +16,36 @@ except ImportError as error:  # a Python that was not made for the kit, as in a 
     raise SystemExit from None
 
 
+MOST_PROCESSES = 8
+REMAPPED = ("corrected", "uncorrected", "pending", "failure")
+
+
+def field_value(handle: object, field: int) -> int:
+    """One of NVML's numbered fields, which hold whole numbers; NVMLError where this card or driver lacks it."""
+    (answer,) = nvml.nvmlDeviceGetFieldValues(handle, [field])
+    if answer.nvmlReturn:
+        raise nvml.NVMLError(answer.nvmlReturn)
+    return int(answer.value.uiVal)
+
+
+def mig_devices(handle: object) -> int:
+    """How many MIG devices there are on a GPU."""
+    count = 0
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+        except nvml.NVMLError_NotFound:
+            continue
+        count += 1
+    return count
+
+
+def processes(handle: object) -> list[dict[str, object]]:
+    """The programs that use a GPU, and how much of its memory, where that is told."""
+    running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MOST_PROCESSES]
+    return [{"pid": one.pid, "mib": one.usedGpuMemory and one.usedGpuMemory >> 20} for one in running]
+
+
 def gpu(index: int) -> dict[str, object]:
     """What NVML says about one GPU; a field the driver does not report is absent, its error stands in `unread`."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -51,9 +81,24 @@ def gpu(index: int) -> dict[str, object]:
     read("pcie_generation_max", lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
     read("pcie_width", lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle))
     read("pcie_width_max", lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle))
+    read("pcie_generation", lambda: nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle))
     read("ecc_mode", lambda: nvml.nvmlDeviceGetEccMode(handle)[0])
+    read("ecc_mode_pending", lambda: nvml.nvmlDeviceGetEccMode(handle)[1])
+    read(
+        "ecc_uncorrected",
+        lambda: nvml.nvmlDeviceGetTotalEccErrors(
+            handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+        ),
+    )
+    read("remapped_rows", lambda: dict(zip(REMAPPED, nvml.nvmlDeviceGetRemappedRows(handle), strict=True)))
+    if "remapped_rows" in unread:  # cards before Ampere retire whole pages instead
+        read("retired_pages_pending", lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
+    read("recovery_action", lambda: field_value(handle, nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION))
     read("mig_mode", lambda: nvml.nvmlDeviceGetMigMode(handle)[0])
+    if fields.get("mig_mode"):
+        read("mig_devices", lambda: mig_devices(handle))
     read("compute_mode", lambda: nvml.nvmlDeviceGetComputeMode(handle))
+    read("processes", lambda: processes(handle))
     read("persistence_mode", lambda: nvml.nvmlDeviceGetPersistenceMode(handle))
     return {**fields, "unread": unread}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from gpusmoke.facts import Facts
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml
+from gpusmoke.findings.health import health
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
 
@@ -79,6 +80,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     surroundings,
     driver,
     nvml,
+    health,
     builds,
     pixi,
 )

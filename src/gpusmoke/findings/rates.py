@@ -8,7 +8,7 @@ from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, torch_build
-from gpusmoke.measuring.telemetry import HARMLESS_REASONS, reason_names
+from gpusmoke.measuring.clocks import HARMLESS_REASONS, reason_names
 
 
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:

@@ -7,29 +7,10 @@ import time
 from dataclasses import dataclass
 
 from gpusmoke.facts import Json
+from gpusmoke.measuring.clocks import reason_names
 from gpusmoke.measuring.statistics import median
 
 INTERVAL_SECONDS = 0.01
-
-# NVML's bits for why a clock is lower than it could be (nvml.h, nvmlClocksEventReason…).
-REASONS = {
-    0x1: "idle",
-    0x2: "application clocks setting",
-    0x4: "power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "hardware power brake",
-    0x100: "display clock setting",
-}
-# Idle is no throttling, and the power cap is what limits a healthy GPU under full load.
-HARMLESS_REASONS = 0x1 | 0x4
-
-
-def reason_names(bits: int) -> list[str]:
-    """The names of the bits that are set."""
-    return [REASONS.get(1 << i, hex(1 << i)) for i in range(bits.bit_length()) if bits >> i & 1]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,16 @@ CASES = [
     ("power-cable", {"nvmlDeviceGetHandleByIndex_v2": 8}, {}, {}, "sudo poweroff"),
     ("gpu-not-answering", {"nvmlDeviceGetHandleByIndex_v2": 999}, {}, {}, "nvidia-smi"),
     ("nvml-failed", {"nvmlInit_v2": 999}, {}, {}, "sudo reboot"),
+    ("ecc-errors", {"ecc_uncorrected": 3}, {}, {}, "nvidia-smi -q -d ECC"),
+    ("row-remap-pending", {"remapped_pending": 1}, {}, {}, "sudo reboot"),
+    ("row-remap-failed", {"remapped_failure": 1}, {}, {}, "nvidia-smi -q -d ROW_REMAPPER"),
+    ("page-retirement-pending", {"nvmlDeviceGetRemappedRows": 3, "retired_pending": 1}, {}, {}, "sudo reboot"),
+    ("recovery-action-needed", {"recovery_action": 1}, {}, {}, "sudo nvidia-smi -r -i 0"),
+    ("recovery-action-needed", {"recovery_action": 9}, {}, {}, "nvidia-smi -q"),
+    ("throttled", {"clock_reasons": 0x44}, {}, {}, "nvidia-smi -q -d PERFORMANCE"),
+    ("power-cap-lowered", {"power_limit_mw": 500000}, {}, {}, "nvidia-smi -q -d POWER"),
+    ("compute-mode-prohibited", {"compute_mode": 2}, {}, {}, "nvidia-smi -q -d COMPUTE"),
+    ("memory-taken", {"memory_used_mib": 60000, "processes": "4711:59000"}, {}, {}, "nvidia-smi"),
     ("driver-too-old", {"cuDriverGetVersion.value": 11080}, {}, {}, "pixi run smoke"),
 ]  # fmt: skip
 
@@ -94,6 +104,46 @@ def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(docto
         name = "CUDA_ERROR_INVALID_IMAGE" if number == 200 else "a code this driver has no name for"
         assert code == 1
         assert f"error {number} ({name})" in found["cuda-init-failed"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "state", "words"),
+    [
+        ("compute-mode-exclusive", {"compute_mode": 3}, "Exclusive"),
+        ("memory-not-reported", {"nvmlDeviceGetMemoryInfo": 3}, "shares the machine's"),
+        ("mig-enabled", {"mig_mode": 1, "mig_devices": 2}, "into 2 devices"),
+        ("ecc-change-pending", {"ecc_mode_pending": 0}, "switched off"),
+    ],
+)
+def test_what_is_only_worth_knowing_is_a_note(doctor, expected, state, words):
+    found, code = doctor(state)
+    assert code == 0
+    assert found[expected]["severity"] == "note"
+    assert words in found[expected]["title"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"clock_reasons": 4, "power_mw": 699000, "temperature_c": 66, "sm_clock_mhz": 1305},  # full load, power cap
+        {"clock_reasons": 1, "pcie_generation": 1},  # idle, with the link asleep
+        {"memory_used_mib": 800},
+        {"nvmlDeviceGetFieldValues": 3, "nvmlDeviceGetRemappedRows": 3, "nvmlDeviceGetEccMode": 3},  # a GeForce
+        {"mig_mode": 1, "mig_devices": 7},
+    ],
+)
+def test_a_healthy_gpu_gives_no_alarm(doctor, state):
+    found, code = doctor(state)
+    assert code == 0
+    assert {one["severity"] for one in found.values()} <= {"ok", "note"}
+
+
+def test_health_is_told_of_the_gpu_that_cuda_means_by_the_number(doctor):
+    state = {"devices": 3, "device.2.ecc_uncorrected": 1, "device.1.power_limit_mw": 500000}
+    found, _ = doctor(state, env={"CUDA_VISIBLE_DEVICES": "2"})
+    assert found["ecc-errors"]["gpu"] == 0  # CUDA's only one
+    assert found["power-cap-lowered"]["gpu"] is None  # one that CUDA does not see
+    assert "NVML GPU 1" in found["power-cap-lowered"]["evidence"][0]
 
 
 def test_a_machine_without_any_of_it_is_healthy(doctor):

@@ -159,6 +159,7 @@ ONE(nvmlDeviceGetCurrPcieLinkWidth, unsigned, "pcie_width")
 ONE(nvmlDeviceGetMaxPcieLinkWidth, unsigned, "pcie_width_max")
 ONE(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, "pcie_generation")
 ONE(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, "pcie_generation_max")
+ONE(nvmlDeviceGetRetiredPagesPendingStatus, unsigned, "retired_pending")
 ONE(nvmlDeviceGetComputeMode, unsigned, "compute_mode")
 ONE(nvmlDeviceGetPersistenceMode, unsigned, "persistence_mode")
 TWO(nvmlDeviceGetEccMode, "ecc_mode", "ecc_mode_pending")
@@ -189,6 +190,53 @@ API nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, unsigned uncor
                                            {"ecc_uncorrected", "ecc_uncorrected_aggregate"}};
     BEGIN;
     *count = (u64)number(index, KEYS[!!uncorrected][!!aggregate]);
+    return NVML_SUCCESS;
+}
+
+#define MOST_MIG_DEVICES 7
+
+API nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned *count)
+{
+    BEGIN;
+    *count = MOST_MIG_DEVICES;
+    return NVML_SUCCESS;
+}
+
+API nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, unsigned at, nvmlDevice_t *found)
+{
+    BEGIN;
+    if (at >= MOST_MIG_DEVICES)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    if (at >= (unsigned)number(index, "mig_devices"))
+        return NVML_ERROR_NOT_FOUND;
+    *found = device;
+    return NVML_SUCCESS;
+}
+
+#define NVML_FI_DEV_GET_GPU_RECOVERY_ACTION 230
+#define NVML_VALUE_TYPE_UNSIGNED_INT 1
+
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency;
+    int type;
+    nvmlReturn_t code;
+    union {
+        double d;
+        unsigned ui;
+        u64 ull;
+    } value;
+} nvmlFieldValue_t;
+
+API nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *values)
+{
+    BEGIN;
+    for (int i = 0; i < count; i++) {
+        int known = values[i].field == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION;
+        values[i].code = known ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
+        values[i].type = NVML_VALUE_TYPE_UNSIGNED_INT;
+        values[i].value.ui = known ? (unsigned)number(index, "recovery_action") : 0;
+    }
     return NVML_SUCCESS;
 }
 

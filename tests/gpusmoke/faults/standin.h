@@ -44,7 +44,8 @@
     X(nvmlDeviceGetCurrentClocksEventReasons) X(nvmlDeviceGetCurrentClocksThrottleReasons) \
     X(nvmlDeviceGetPerformanceState) X(nvmlDeviceGetCurrPcieLinkWidth) X(nvmlDeviceGetMaxPcieLinkWidth) \
     X(nvmlDeviceGetCurrPcieLinkGeneration) X(nvmlDeviceGetMaxPcieLinkGeneration) X(nvmlDeviceGetEccMode) \
-    X(nvmlDeviceGetTotalEccErrors) X(nvmlDeviceGetRemappedRows) X(nvmlDeviceGetMigMode) X(nvmlDeviceGetComputeMode) \
+    X(nvmlDeviceGetTotalEccErrors) X(nvmlDeviceGetRetiredPagesPendingStatus) X(nvmlDeviceGetFieldValues) \
+    X(nvmlDeviceGetMaxMigDeviceCount) X(nvmlDeviceGetMigDeviceHandleByIndex) X(nvmlDeviceGetRemappedRows) X(nvmlDeviceGetMigMode) X(nvmlDeviceGetComputeMode) \
     X(nvmlDeviceGetPersistenceMode) X(nvmlDeviceGetComputeRunningProcesses_v3) X(nvmlDeviceGetUtilizationRates)
 
 /* Waits or crashes where the state says so, then returns the code that this call is to give; 0 is "answer normally". */
