@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -58,12 +59,12 @@ def read_manifest(project: Path | None) -> dict[str, Json]:
     return manifest
 
 
-def cuda_of(virtual_packages: Json) -> str | None:
+def cuda_of(virtual_packages: Json, name: str = "__cuda") -> str | None:
     """The version of __cuda among virtual packages as Pixi writes them: strings "name=version=build" or objects."""
     for package in virtual_packages if isinstance(virtual_packages, list) else []:
-        if isinstance(package, str) and package.split("=")[0] in ("__cuda", "cuda"):
+        if isinstance(package, str) and package.split("=")[0] in (name, name.removeprefix("__")):
             return package.split("=")[1]
-        if isinstance(package, dict) and package.get("name") == "__cuda":
+        if isinstance(package, dict) and package.get("name") == name:
             return str(package.get("version"))
     return None
 
@@ -84,7 +85,7 @@ def installed_environment(prefix: Path) -> dict[str, Json] | None:
 
 
 def declared_platforms(manifest: dict[str, Json]) -> list[dict[str, Json]]:
-    """The entries of workspace.platforms in their order: name, subdir and lowest driver CUDA version."""
+    """The entries of workspace.platforms in their order: name, subdir, lowest driver CUDA, lowest GPU architecture."""
     rows = []
     for entry in manifest["workspace"]["platforms"]:
         row = {"platform": entry} if isinstance(entry, str) else entry
@@ -94,6 +95,7 @@ def declared_platforms(manifest: dict[str, Json]) -> list[dict[str, Json]]:
                 "name": row.get("name", row["platform"]),
                 "subdir": row["platform"],
                 "cuda": cuda.get("driver") if isinstance(cuda, dict) else cuda,
+                "arch": cuda.get("arch") if isinstance(cuda, dict) else None,
             }
         )
     return rows
@@ -117,6 +119,8 @@ class PixiInfo:
     def __init__(self, project: Path | None) -> None:
         self.executable = os.environ.get("PIXI_EXE") or shutil.which("pixi")
         self.process = None
+        self.seconds: float | None = None
+        self._started = time.monotonic()
         if self.executable:
             with contextlib.suppress(OSError):  # PIXI_EXE of a Pixi that is gone
                 self.process = subprocess.Popen(
@@ -134,6 +138,7 @@ class PixiInfo:
             return {}, "Pixi is not on PATH"
         try:
             out, _ = self.process.communicate(timeout=PIXI_DEADLINE_SECONDS)
+            self.seconds = round(time.monotonic() - self._started, 2)
             answer = json.loads(out)
         except subprocess.TimeoutExpired:
             self.process.kill()
@@ -152,6 +157,8 @@ def workspace_facts(project: Path | None, manifest: dict[str, Json], info: PixiI
         "pixi.executable": Fact(info.executable, "PIXI_EXE, PATH", None if info.executable else "not on PATH"),
         "pixi.version": Fact(answer.get("version"), "pixi info", reason),
         "pixi.cuda": Fact(seen, "pixi info", reason or (None if seen else "Pixi sees no __cuda")),
+        "pixi.cuda_arch": Fact(cuda_of(answer.get("virtual_packages"), "__cuda_arch"), "pixi info", reason),
+        "pixi.info_seconds": Fact(info.seconds, "pixi info", reason),
         "pixi.current": Fact(
             current, "conda-meta/pixi of the running environment", None if current else "not a Pixi environment"
         ),

@@ -8,6 +8,7 @@ from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.platforms import allowed_here, conda_subdir, cuda_seen_by_pixi, pick, pick_for, version
 
+SLOW_SECONDS = 5.0
 EVIDENCE = ("pixi.cuda", "pixi.version", "cuda.driver_version", "host.nvidia_smi", "env.CONDA_OVERRIDE_CUDA")
 
 
@@ -40,18 +41,37 @@ def platform_of(facts: Facts, row: Mapping[str, Json]) -> str:
 
 
 def override(facts: Facts) -> Iterator[Finding]:
-    """CONDA_OVERRIDE_CUDA hides the driver from Pixi."""
-    if (value := facts.text("env.CONDA_OVERRIDE_CUDA")) is not None:
-        yield finding("cuda-override", facts.evidence("env.CONDA_OVERRIDE_CUDA"), value=value)
+    """What Pixi is told, or says, of the driver beside what the driver says itself."""
+    value, runs, seen = (facts.text(name) for name in ("env.CONDA_OVERRIDE_CUDA", "cuda.driver_version", "pixi.cuda"))
+    evidence = facts.evidence("env.CONDA_OVERRIDE_CUDA", "cuda.driver_version", "pixi.cuda", "cuda.library")
+    if value is not None and runs and version(value) > version(runs):
+        yield finding("cuda-override-too-high", evidence, value=value, runs=runs)
+    elif value is not None:
+        yield finding("cuda-override", evidence, value=value)
+    elif seen and runs and version(seen) != version(runs):
+        yield finding("pixi-driver-disagree", evidence, seen=seen, runs=runs)
+    seconds = facts.value("pixi.info_seconds")
+    if isinstance(seconds, float) and seconds > SLOW_SECONDS:
+        yield finding("nvidia-smi-slow", facts.evidence("pixi.info_seconds", "host.nvidia_smi"), seconds=seconds)
+    if seen and facts.text("pixi.cuda_arch") is None:
+        for row in facts.rows("pixi.platforms"):
+            if row.get("subdir") == conda_subdir(facts) and row.get("arch"):
+                evidence = facts.evidence("pixi.cuda", "pixi.cuda_arch")
+                yield finding("cuda-arch-undetected", evidence, platform=row.get("name"))
 
 
 def choice(facts: Facts, cuda_usable: bool) -> Iterator[Finding]:
     """What `pixi run` uses here: what is installed, else what Pixi would pick."""
     name = environment_in_question(facts)
     chosen = pick_for(facts, name or "default")
-    if chosen is None:
-        return
     evidence, runs = facts.evidence(*EVIDENCE), facts.text("cuda.driver_version")
+    if chosen is None:
+        allowed = facts.row("pixi.environments").get(name or "")
+        if name is not None and isinstance(allowed, list) and allowed:
+            here = [f"{row.get('name')} needs CUDA {row.get('cuda')}" for row in allowed_here(facts, name)]
+            why = ", ".join(here) or f"its platforms are {', '.join(map(str, allowed))}"
+            yield finding("unsupported-platform", evidence, environment=name, why=why)
+        return
     fits = pick(allowed_here(facts, name or "default"), conda_subdir(facts), runs) or {}
     left_unused = cuda_usable and fits.get("cuda") is not None and chosen.get("cuda") is None
     installed = installed_here(facts, name) if name else None

@@ -131,7 +131,34 @@ ODD = st.recursive(
     lambda inner: (
         st.lists(inner)
         | st.dictionaries(
-            st.sampled_from(["code", "name", "text", "cuda", "subdir", "environment", "default", "memory_mib"]), inner
+            st.sampled_from(
+                [
+                    "code",
+                    "name",
+                    "text",
+                    "cuda",
+                    "subdir",
+                    "environment",
+                    "default",
+                    "memory_mib",
+                    "uuid",
+                    "index",
+                    "error",
+                    "unread",
+                    "clock_reasons",
+                    "remapped_rows",
+                    "pending",
+                    "processes",
+                    "pid",
+                    "power_limit_w",
+                    "power_limit_default_w",
+                    "recovery_action",
+                    "memory_used_mib",
+                    "mig_mode",
+                    "mig_devices",
+                ]
+            ),
+            inner,
         )
     ),
     max_leaves=8,

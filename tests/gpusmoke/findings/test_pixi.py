@@ -81,6 +81,43 @@ def test_what_pixi_runs_here(changes, expected):
     assert ids(*changes) == expected
 
 
+ARCH = [{"name": "a", "subdir": "linux-64", "cuda": "12.0", "arch": "8.6"}, PLATFORMS[2]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "severity"),
+    [
+        ({"env.CONDA_OVERRIDE_CUDA": "13.0"}, "cuda-override", "warning"),
+        ({"env.CONDA_OVERRIDE_CUDA": "13.1"}, "cuda-override-too-high", "problem"),
+        ({"pixi.cuda": "12.9"}, "pixi-driver-disagree", "warning"),
+        ({"pixi.info_seconds": 9.5}, "nvidia-smi-slow", "warning"),
+        ({"pixi.platforms": ARCH}, "cuda-arch-undetected", "note"),
+        ({"pixi.environments": {"default": ["linux-64-cuda13"]}, "pixi.cuda": None}, "unsupported-platform", "problem"),
+        ({"pixi.environments": {"default": ["osx-arm64-cpu"]}}, "unsupported-platform", "problem"),
+    ],
+)
+def test_what_stands_between_pixi_and_the_driver_is_named(changes, expected, severity):
+    assert [one.severity for one in found(changes) if one.id == expected] == [severity]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pixi.info_seconds": 0.3},
+        {"pixi.platforms": ARCH, "pixi.cuda_arch": "9.0"},
+        {"pixi.environments": {"default": []}},
+    ],
+)
+def test_an_orderly_pixi_gives_no_alarm(changes):
+    assert {one.severity for one in found(changes)} <= {"ok"}
+
+
+def test_why_pixi_will_refuse_is_told():
+    changes = {"pixi.environments": {"default": ["linux-64-cuda13", "linux-64-cuda12"]}, "pixi.cuda": "11.8"}
+    (one,) = [one for one in found(changes, {"cuda.driver_version": "11.8"}) if one.id == "unsupported-platform"]
+    assert "linux-64-cuda13 needs CUDA 13.0, linux-64-cuda12 needs CUDA 12.0" in one.title
+
+
 @pytest.mark.parametrize(
     ("current", "asked", "sticky"),
     [
