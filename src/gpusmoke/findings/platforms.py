@@ -13,7 +13,7 @@ MACHINES = {"x86_64": "64", "amd64": "64", "aarch64": "aarch64", "arm64": "arm64
 def version(text: Json) -> tuple[int, ...]:
     """13.0 as (13, 0); nothing, or anything else, as the empty tuple, which is below every version."""
     parts = text.split(".") if isinstance(text, str) else [""]
-    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
 
 
 def system(facts: Facts) -> str:
