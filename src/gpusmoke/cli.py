@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "torch.cuda.is_available(), and verified work on every GPU",
     "bench": "CUDA matmul benchmark: from rest and settled, verified",
     "smoke": "doctor, check and a short bench: the one command for people and CI",
+    "audit": "what pixi.lock holds and where it runs, without a GPU or network",
     "report": "show a stored record",
 }
 EXIT_CODES = "exit codes: 0 healthy, 1 a problem was found, 2 wrong usage, 70 a fault of gpusmoke, 130 interrupted"
@@ -73,6 +74,10 @@ def execute(name: str, arguments: Sequence[str]) -> int:
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
     if args.json:
         sys.stdout.write(record.to_text())
+    elif "markdown" in args and args.markdown:
+        from gpusmoke.presentation.audit import markdown
+
+        sys.stdout.write(markdown(record))
     else:
         show(record, saved)
     if unsaved is not None:

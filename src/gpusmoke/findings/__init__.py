@@ -20,7 +20,7 @@ from importlib.resources import files
 
 from gpusmoke.facts import Json
 
-FILES = ("driver", "health", "pixi", "torch", "bench")
+FILES = ("driver", "health", "pixi", "torch", "bench", "audit")
 
 
 @dataclass(frozen=True)

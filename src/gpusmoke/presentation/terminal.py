@@ -148,6 +148,11 @@ def closing(record: Record) -> str:
 def show(record: Record, saved: Path | None = None) -> None:
     """Print a whole record, and where it was saved."""
     page = Page()
+    if record.command == "audit":
+        from gpusmoke.presentation.audit import add_overview, is_overview
+
+        if is_overview(record.facts):
+            add_overview(page, record.facts.rows("lock.solves"))
     # That CUDA was not exercised stands in the first line, before everything else.
     for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
         show_finding(page, found)
