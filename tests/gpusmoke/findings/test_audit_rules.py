@@ -79,11 +79,10 @@ def test_what_is_a_problem(row, kind):
     assert ids(lock.judge(facts(row)))[0] == kind
 
 
-@pytest.mark.parametrize("build", ["cuda118_py311h1_0", "cuda127_py311h1_0"])
-def test_builds_that_are_not_on_file_are_said_to_be_unknown(build):
-    row = solve(pytorch=pytorch(build), declared=None, cuda={})
-    assert "build-not-on-file" in ids(lock.judge(facts(row)))
-    assert "build-not-on-file" not in ids(lock.judge(facts(solve())))
+@pytest.mark.parametrize(("build", "declared"), [("cuda118_py311h1_0", "11.8"), ("cuda127_py311h1_0", "12.0")])
+def test_a_build_that_is_not_on_file_is_sound_all_the_same(build, declared):
+    row = solve(pytorch=pytorch(build), declared=declared, cuda={})
+    assert ids(lock.judge(facts(row))) == ["lock-sound", "build-not-on-file"]
 
 
 def test_a_wheel_that_does_not_name_its_cuda_may_or_may_not_run():
