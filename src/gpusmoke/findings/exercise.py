@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpusmoke.facts import Facts, listed
-from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.driver import cuda_usable, driver, gpu_present
-from gpusmoke.findings.platforms import version
-
-
-def cuda_environment(facts: Facts) -> bool:
-    """Whether the running Python lies in an environment that Pixi installed for a platform with __cuda."""
-    return facts.row("pixi.current").get("cuda") is not None
+from gpusmoke.findings import Finding, finding, ids_for
+from gpusmoke.findings.driver import driver
+from gpusmoke.findings.pytorch import pytorch
 
 
 def ordinals(facts: Facts, job: str) -> list[int]:
@@ -56,26 +51,6 @@ def children(facts: Facts, job: str) -> Iterator[Finding]:
             yield finding("worker-garbled", [f"stdout: {line}" for line in stray[:4]], gpu)
 
 
-def torch_build(facts: Facts) -> Iterator[Finding]:
-    """Why PyTorch does not use the GPU, where there should be one; the most specific cause alone."""
-    torch, said = facts.text("torch.version"), (facts["torch.available"].reason if "torch.available" in facts else None)
-    if "torch.version" in facts and torch is None:
-        yield finding("torch-missing", facts.evidence("torch.version"), text=facts["torch.version"].reason)
-    if torch is None or facts.value("torch.available") is not False:
-        return
-    runs = facts.text("cuda.driver_version")
-    evidence = facts.evidence("torch.version", "torch.cuda", "torch.available", "pixi.current", "cuda.init")
-    if cuda_environment(facts) and not gpu_present(facts):
-        yield finding("no-driver", evidence, why="this environment was installed for CUDA")
-    elif gpu_present(facts) and facts.text("torch.cuda") is None:
-        yield finding("cpu-build", evidence, version=torch)
-    elif gpu_present(facts) and runs and version(facts.text("torch.cuda"))[:1] > version(runs)[:1]:
-        yield finding("driver-too-old", evidence, runs=runs, wanted=version(facts.text("torch.cuda"))[0])
-    elif cuda_usable(facts):
-        yield finding("gpu-unused", evidence, version=torch, text=said or "torch.cuda.is_available() is False.")
-    # A GPU that CUDA itself can't use is named by the machine's rules.
-
-
 def steps(facts: Facts) -> Iterator[Finding]:
     """Each device's copies and products: one line where all is right, one finding per step where not."""
     for ordinal in ordinals(facts, "check"):
@@ -86,7 +61,10 @@ def steps(facts: Facts) -> Iterator[Finding]:
             what, error = step.get("step"), step.get("error_text")
             evidence = [f"{key}: {value}" for key, value in step.items() if key != "step"]
             if error:
-                yield finding("step-failed", evidence, gpu, what=what, text=error)
+                code = step.get("error_code")
+                kind = next(iter(ids_for("cuda", code)), "step-failed")
+                words = {"name": "", "library": "", "count": "", "capability": row.get("capability"), "held": "…"}
+                yield finding(kind, evidence, gpu, **words, what=what, text=error, code=code)
             elif step.get("passed") is not True:
                 yield finding(
                     "wrong-result", evidence, gpu, what=what, error=step.get("error", "?"), bound=step.get("bound", 0)
@@ -113,4 +91,10 @@ def coverage(facts: Facts) -> Iterator[Finding]:
 
 def judge(facts: Facts) -> list[Finding]:
     """Every finding of `check`: why CUDA does not start, and how each device fared."""
-    return [*coverage(facts), *driver(facts), *torch_build(facts), *children(facts, "check"), *steps(facts)]
+    return [
+        *coverage(facts),
+        *driver(facts),
+        *pytorch(facts),
+        *children(facts, "check"),
+        *steps(facts),
+    ]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
-from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, torch_build
+from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
+from gpusmoke.findings.pytorch import pytorch
 from gpusmoke.measuring.clocks import HARMLESS_REASONS, reason_names
 
 
@@ -57,7 +58,7 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
     """Every finding of `bench`."""
-    found = [*coverage(facts), *driver(facts), *torch_build(facts), *children(facts, "bench")]
+    found = [*coverage(facts), *driver(facts), *pytorch(facts), *children(facts, "bench")]
     for ordinal in ordinals(facts, "bench"):
         found += device_rates(facts, measurements, ordinal)
     return found

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from gpusmoke.facts import Json
-from gpusmoke.workers.pytorch import describe
+from gpusmoke.workers.libraries import library_facts
+from gpusmoke.workers.pytorch import describe, error_code
 from gpusmoke.workers.reporter import Reporter
 
 SIZE = 1024  # enough for the tensor cores, small enough for a float64 product on the CPU in some 10 ms
@@ -29,17 +30,24 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
     from gpusmoke.measuring.verify import elementwise, same_bits
 
     rows: list[dict[str, Json]] = []
-    name = torch.cuda.get_device_name(device) if device != "cpu" else "CPU"
+    row: dict[str, Json] = {"device": device, "name": "CPU", "steps": rows}
 
-    def step(what: str, do: Callable[[], dict[str, Json]]) -> None:
+    def step(what: str, do: Callable[[], dict[str, Json]]) -> bool:
         report.step(f"in {what}")
         started = time.monotonic()
         try:
             outcome = do()
         except RuntimeError as error:  # every CUDA error is one, out of memory included
-            outcome = {"passed": False, "error_text": str(error).split("\n")[0][:300]}
+            text = str(error).split("\n")[0][:300]
+            outcome = {"passed": False, "error_text": text, "error_code": error_code(error)}
         rows.append({"step": what, "seconds": round(time.monotonic() - started, 4), **outcome})
-        report.fact(f"check.{ordinal}", {"device": device, "name": name, "steps": rows}, "PyTorch")
+        report.fact(f"check.{ordinal}", row, "PyTorch")
+        return "error_text" not in outcome
+
+    def opened() -> dict[str, Json]:
+        row["name"] = torch.cuda.get_device_name(device)
+        row["capability"] = "{}.{}".format(*torch.cuda.get_device_capability(device))
+        return {"passed": bool((torch.ones(2, device=device) + 1 == 2).all())}  # the first context, and kernel
 
     def copies() -> dict[str, Json]:
         sent = torch.randint(0, 256, (COPY_BYTES,), dtype=torch.uint8)
@@ -57,7 +65,10 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
         assert checked is not None
         return checked.to_json()
 
+    if device != "cpu" and not step("a first sum", opened):
+        return  # after an error in CUDA nothing else would work in this process
     step("copies both ways", copies)
     half = "bf16" if device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     for dtype_name in (half, "fp32"):
         step(f"{dtype_name} product of {SIZE} x {SIZE}", lambda: product(dtype_name))  # noqa: B023
+    report.fact("torch.libraries", library_facts(), "/proc/self/maps")

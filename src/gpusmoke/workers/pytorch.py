@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 import warnings
 
+from gpusmoke.workers.libraries import library_facts, torch_installations
 from gpusmoke.workers.reporter import Reporter
+
+CUDA_ERROR_OUT_OF_MEMORY = 2
+MOST_CUDA_ERROR = 1000
 
 
 def describe(report: Reporter) -> bool | None:
     """Report the facts torch.* and return torch.cuda.is_available(), or None where PyTorch can't be imported."""
     report.step("while importing PyTorch")
+    report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything from OSError to SyntaxError
         report.fact("torch.version", None, "import torch", f"{type(error).__name__}: {error}"[:500])
+        report.fact("torch.libraries", library_facts(), "/proc/self/maps")
         return None
     report.fact("torch.version", torch.__version__, "torch.__version__")
     report.fact("torch.cuda", torch.version.cuda, "torch.version.cuda", None if torch.version.cuda else "a CPU build")
@@ -27,4 +35,35 @@ def describe(report: Reporter) -> bool | None:
     if available:
         report.fact("torch.devices", torch.cuda.device_count(), "torch.cuda.device_count()")
         report.fact("torch.architectures", torch.cuda.get_arch_list(), "torch.cuda.get_arch_list()")
+        try:
+            version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+            report.fact("torch.cudnn", version, "torch.backends.cudnn.version()")
+        except RuntimeError as error:  # the one that is loaded does not fit the one that was compiled for
+            report.fact("torch.cudnn", None, "torch.backends.cudnn.version()", str(error)[:300])
     return available
+
+
+def error_code(error: RuntimeError) -> int | None:
+    """The CUDA error number behind an exception of PyTorch: its own word, else that of the driver's text in it."""
+    import torch
+
+    code = getattr(error, "error_code", None)  # torch.AcceleratorError, since PyTorch 2.8
+    if isinstance(code, int):
+        return code
+    if isinstance(error, torch.OutOfMemoryError):
+        return CUDA_ERROR_OUT_OF_MEMORY
+    told = re.match(r"CUDA(?: driver)? error: (.+)", str(error))
+    return error_number(told[1].strip()) if told else None
+
+
+def error_number(text: str) -> int | None:
+    """The number that the CUDA driver has this text for, or None."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    answer = ctypes.c_char_p()
+    for code in range(1, MOST_CUDA_ERROR):
+        if cuda.cuGetErrorString(code, ctypes.byref(answer)) == 0 and (answer.value or b"").decode() == text:
+            return code
+    return None

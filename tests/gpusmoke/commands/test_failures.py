@@ -99,9 +99,9 @@ def test_each_failure_is_named_with_its_cure(doctor, expected, state, files, env
 
 def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(doctor):
     known = {code for entry in catalogue().values() for code in entry.get("cuda", [])}
-    for number in [200, *random.sample([code for code in range(400, 800) if code not in known | {500}], 3)]:
+    for number in [201, *random.sample([code for code in range(400, 800) if code not in known | {500}], 3)]:
         found, code = doctor({"cuInit": number})
-        name = "CUDA_ERROR_INVALID_IMAGE" if number == 200 else "a code this driver has no name for"
+        name = "CUDA_ERROR_INVALID_CONTEXT" if number == 201 else "a code this driver has no name for"
         assert code == 1
         assert f"error {number} ({name})" in found["cuda-init-failed"]["title"]
 

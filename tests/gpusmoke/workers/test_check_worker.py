@@ -1,5 +1,8 @@
 """What check's child does on a device: every step notices when the device returns something else."""
 
+import subprocess
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -58,6 +61,39 @@ def test_one_wrong_element_of_a_product_is_noticed(monkeypatch, wrong):
     assert seen["copies"]["passed"] is True
     assert seen["fp32"]["passed"] is False
     assert seen["bf16"]["passed"] is False
+
+
+class ToldError(RuntimeError):
+    error_code = 214
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ToldError("CUDA error: uncorrectable ECC error encountered"), 214),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), 2),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+    ],
+)
+def test_the_number_of_an_error_is_kept(monkeypatch, error, code):
+    def fail(a, b, out):
+        raise error
+
+    monkeypatch.setattr(torch, "mm", fail)
+    assert steps()["fp32"]["error_code"] == code
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
+def test_where_pytorch_tells_no_number_the_drivers_own_text_is_looked_up(driver):
+    program = "from gpusmoke.workers.pytorch import error_code as f; print(f(RuntimeError({!r})))"
+    for text, code in [
+        ("CUDA error: no kernel image is available for execution on the device\nCompile with …", 209),
+        ("CUDA driver error: system not yet initialized", 802),
+        ("CUDA error: something new", None),
+    ]:
+        command = [sys.executable, "-P", "-c", program.format(text)]
+        done = subprocess.run(command, env=driver(), capture_output=True, text=True, timeout=120, check=True)
+        assert done.stdout.strip() == str(code)
 
 
 def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):

@@ -1,0 +1,68 @@
+"""Which libraries and which PyTorch a child really has: real paths, whatever the environment promises."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import re
+import sys
+from pathlib import Path
+
+from gpusmoke.facts import Json
+
+LIBRARY = re.compile(r"lib(cuda|cudart|cublas|cublasLt|cudnn|nvrtc|nccl|cusparse|cusolver|cufft|nvJitLink)\.so[.\d]*$")
+
+
+def mapped() -> dict[str, str]:
+    """The CUDA libraries that this process has loaded, by file name, with their real paths (Linux only)."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    paths = {line.split(maxsplit=5)[5] for line in lines if line.count("/")}
+    return {Path(path).name: path for path in sorted(paths) if LIBRARY.search(path)}
+
+
+def own_copies(loaded: dict[str, str]) -> dict[str, str]:
+    """Of the loaded libraries, those outside this environment that it has a copy of: their path, and the copy's."""
+    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    wheels = [Path(path) / "nvidia" for path in sys.path if path.endswith("-packages")]
+    copies = {}
+    for name, path in loaded.items():
+        stem = name.split(".so")[0]
+        if stem == "libcuda" or any(path.startswith(f"{prefix}/") for prefix in prefixes):
+            continue  # libcuda is the driver's, and never the environment's
+        held = [*(Path(sys.prefix) / "lib").glob(f"{stem}.so*")]
+        held += [copy for folder in wheels for copy in folder.glob(f"*/lib/{stem}.so*")]
+        if held and path not in map(os.path.realpath, held):
+            copies[path] = str(held[0])
+    return copies
+
+
+def torch_installations() -> list[str]:
+    """Every installed PyTorch that this Python can see, by who installed it: more than one is one too many."""
+    found = {}
+    for distribution in importlib.metadata.distributions(name="torch"):
+        place = os.path.realpath(str(distribution.locate_file("torch")))
+        found[place] = f"torch {distribution.version} in {place}"
+    for record in sorted((Path(sys.prefix) / "conda-meta").glob("pytorch-[0-9]*.json")):
+        version = record.name.split("-")[1]
+        if not any(f"torch {version}" in line for line in found.values()):
+            found[record.name] = f"pytorch {version} by conda-meta/{record.name}"
+    return list(found.values())
+
+
+def cudart_version(loaded: dict[str, str]) -> str | None:
+    """The version of the CUDA runtime that is loaded, by its own word, or None where it is linked in."""
+    path = next((path for name, path in loaded.items() if name.startswith("libcudart.so")), None)
+    number = ctypes.c_int()
+    if path is None or ctypes.CDLL(path).cudaRuntimeGetVersion(ctypes.byref(number)):
+        return None
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def library_facts() -> dict[str, Json]:
+    """What is loaded now, what is shadowed by it, and which runtime speaks."""
+    loaded = mapped()
+    return {"loaded": loaded, "shadowed": own_copies(loaded), "cudart": cudart_version(loaded)}
