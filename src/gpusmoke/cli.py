@@ -69,6 +69,9 @@ def execute(name: str, arguments: Sequence[str]) -> int:
 
         prepare(args.results)
     record = importlib.import_module(f"gpusmoke.commands.{name}").run(args)
+    if isinstance(record, str):  # an answer that is about no machine
+        sys.stdout.write(record)
+        return HEALTHY
     from gpusmoke.presentation.terminal import show
 
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
@@ -80,6 +83,10 @@ def execute(name: str, arguments: Sequence[str]) -> int:
         sys.stdout.write(markdown(record))
     else:
         show(record, saved)
+    if os.environ.get("GITHUB_ACTIONS") == "true" and name != "report":
+        from gpusmoke.presentation.annotations import annotate
+
+        annotate(record)
     if unsaved is not None:
         print(f"gpusmoke: {unsaved}", file=sys.stderr)
         return record.exit_code or USAGE

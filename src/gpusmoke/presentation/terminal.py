@@ -50,9 +50,13 @@ class Page:
         """Add one line as it is."""
         self.lines.append(self.paint(text, style))
 
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(self.lines) + "\n"
+
     def print(self) -> None:
         """Print everything at once."""
-        sys.stdout.write("\n".join(self.lines) + "\n")
+        sys.stdout.write(self.text())
 
 
 def details(found: Finding) -> Iterator[tuple[str, str, bool]]:

@@ -1,0 +1,57 @@
+"""The catalogue of findings for people: as a list, and one entry at length."""
+
+from __future__ import annotations
+
+import re
+
+from gpusmoke.facts import Json
+from gpusmoke.findings import catalogue
+from gpusmoke.presentation.terminal import MARKS, Page
+
+LIBRARIES = {
+    "cuda": "CUDA error",
+    "nvml": "NVML error at its start",
+    "gpu": "NVML error of one GPU",
+}
+
+
+def blank(text: str) -> str:
+    """The text with {words} shown as <words>, since no machine has filled them in."""
+    return re.sub(r"\{(\w+)[^}]*\}", r"<\1>", text)
+
+
+def to_json() -> list[dict[str, Json]]:
+    """The whole catalogue as a list."""
+    return [{"id": kind, **entry} for kind, entry in catalogue().items()]
+
+
+def add_list(page: Page) -> None:
+    """Add every finding there is, with its severity and sentence."""
+    for kind, entry in catalogue().items():
+        word, style = MARKS[entry["severity"]]
+        page.add(f"{page.paint(word.ljust(9), style)}{kind}")
+        for line in page.wrap(blank(entry["title"]), 9):
+            page.add(" " * 9 + line, "dim")
+
+
+def add_entry(page: Page, kind: str) -> None:
+    """Add one finding at length: what it means, by which codes it is known, and what to type."""
+    entry = catalogue()[kind]
+    word, style = MARKS[entry["severity"]]
+    page.add(f"{page.paint(word, style)} {kind}")
+    for part in (blank(entry["title"]), entry.get("explain")):
+        if part:
+            page.add("")
+            page.lines += page.wrap(part, 0)
+    codes = [f"{name} {', '.join(map(str, entry[key]))}" for key, name in LIBRARIES.items() if key in entry]
+    page.lines += [""] if codes or "provoked" in entry else []
+    page.lines += [line for text in codes for line in page.wrap(f"Known by: {text}", 0)]
+    if provoked := entry.get("provoked"):
+        page.lines += page.wrap(f"Seen on a real GPU: {provoked}", 0)
+    if advice := entry.get("advice"):
+        page.add("")
+        page.add("Try, in this order:")
+        page.lines += [f"  {blank(step)}" for step in advice]
+    if link := entry.get("link"):
+        page.add("")
+        page.add(f"See: {link}", "dim")
