@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import io
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -98,6 +96,9 @@ def save(record: Record, folder: Path) -> tuple[Path | None, UsageError | None]:
 
     Returns the path, if any, and what was wrong with the folder, if anything.
     """
+    import contextlib
+    import tempfile
+
     from gpusmoke.record import write
 
     try:

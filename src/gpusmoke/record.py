@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -113,6 +112,8 @@ def told_which(folder: Path) -> Iterator[None]:
 
 def prepare(folder: Path) -> None:
     """Make sure, before anything is measured, that a record can be written below `folder`; UsageError if not."""
+    import tempfile
+
     with told_which(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

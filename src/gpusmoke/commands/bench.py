@@ -6,10 +6,10 @@ import argparse
 import re
 
 from gpusmoke.commands.check import positive
-from gpusmoke.commands.doctor import machine_facts
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Facts
+from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.rates import judge
 from gpusmoke.measuring.formats import ELEMENT_BYTES, ON_CPU
 from gpusmoke.presentation.progress import Progress
@@ -82,7 +82,7 @@ def refuse_what_does_not_fit(facts: Facts, sizes: list[int], names: list[str] | 
 def measure(session: Session, names: list[str] | None, sizes: list[int] | None, seconds: float, quiet: bool) -> None:
     """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
     if "cuda.init" not in session.facts:
-        session.facts = session.facts.with_facts(machine_facts())
+        session.facts = session.facts.with_facts(Machine().facts())
     if sizes is not None:
         refuse_what_does_not_fit(session.facts, sizes, names)
     with Crew("bench", seconds + OVERHEAD_SECONDS) as crew:

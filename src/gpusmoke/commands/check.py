@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gpusmoke.commands.doctor import machine_facts
 from gpusmoke.commands.session import Session
+from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.exercise import judge
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
@@ -47,7 +47,7 @@ def exercise(session: Session, timeout: float, quiet: bool) -> None:
         # The first child starts before the GPUs are counted: importing PyTorch takes seconds, and on a machine without
         # a GPU it is the one that tells what PyTorch says.
         crew.start(0, {"ordinal": 0})
-        session.facts = session.facts.with_facts(machine_facts())
+        session.facts = session.facts.with_facts(Machine().facts())
         for ordinal in range(1, len(session.facts.rows("cuda.devices"))):
             crew.start(ordinal, {"ordinal": ordinal})
         session.wait_for(crew, Progress(quiet))

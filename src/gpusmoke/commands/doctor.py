@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpusmoke.commands.session import Session
 from gpusmoke.errors import UsageError
-from gpusmoke.facts import Facts
-from gpusmoke.facts.driver import DriverProbes
-from gpusmoke.facts.host import host_facts
-from gpusmoke.facts.workspace import PixiInfo, project_root, read_manifest, workspace_facts
-from gpusmoke.findings import catalogue
-from gpusmoke.findings.machine import diagnose
-from gpusmoke.findings.platforms import version
-from gpusmoke.record import Record
+from gpusmoke.facts.machine import Machine
+
+if TYPE_CHECKING:
+    from gpusmoke.record import Record
 
 EXAMPLES = """\
 examples:
@@ -44,55 +41,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def machine_facts() -> Facts:
-    """All facts that need no PyTorch; the driver's libraries and Pixi are asked at the same time.
-
-    Raises UsageError where the workspace's manifest or lock can't be read.
-    """
-    probes, project = DriverProbes(), project_root()
-    info = PixiInfo(project)
-    manifest = read_manifest(project)
-    return Facts({**host_facts(), **workspace_facts(project, manifest, info), **probes.facts()})
-
-
-def told(kind: str | None, as_json: bool) -> str:
-    """The catalogue as text, or one entry of it. Raises UsageError where there is no such finding."""
-    import difflib
-    import json
-
-    from gpusmoke.presentation.catalogue import add_entry, add_list, to_json
-    from gpusmoke.presentation.terminal import Page
-
-    page, entries = Page(), [entry for entry in to_json() if kind in (None, entry["id"])]
-    if kind is not None and not entries:
-        near = difflib.get_close_matches(kind, catalogue(), n=1) or [one for one in catalogue() if kind in one]
-        hint = f"did you mean {near[0]}?" if near else "doctor --list has them all"
-        raise UsageError(f"there is no finding {kind!r}; {hint}")
-    if as_json:
-        return json.dumps(entries if kind is None else entries[0], indent=1) + "\n"
-    if kind is None:
-        add_list(page)
-    else:
-        add_entry(page, kind)
-    return page.text()
-
-
 def run(args: argparse.Namespace) -> Record | str:
     """Read the machine and judge it. Raises UsageError where the options or the workspace's files are unreadable."""
+    if args.build_cuda is not None and not re.fullmatch(r"\d+(\.\d+)*", args.build_cuda):
+        raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
     if args.list or args.explain is not None:
+        from gpusmoke.presentation.catalogue import told
+
         return told(args.explain, args.json)
     if args.bundle is not None:
         from gpusmoke.commands.bundle import refuse_to_overwrite
 
         refuse_to_overwrite(args.bundle)
-    if args.build_cuda is not None and not version(args.build_cuda):
-        raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
-    session = Session("doctor", build_cuda=args.build_cuda)
+    return diagnosed(args.build_cuda, args.bundle)
+
+
+def diagnosed(build_cuda: str | None, bundle: Path | None) -> Record:
+    """The record of this machine, which is also written to `bundle`."""
+    machine = Machine()
+    # While the driver answers: these take as long as everything else that doctor does itself.
+    from gpusmoke.commands.session import Session
+    from gpusmoke.findings import catalogue
+    from gpusmoke.findings.machine import diagnose
+
+    catalogue()
+    session = Session("doctor", build_cuda=build_cuda)
     with session.interruptible():
-        session.facts = session.facts.with_facts(machine_facts())
+        session.facts = session.facts.with_facts(machine.facts())
     record = session.record(diagnose)
-    if args.bundle is not None:
+    if bundle is not None:
         from gpusmoke.commands.bundle import write
 
-        write(record, args.bundle)
+        write(record, bundle)
     return record

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -22,25 +21,30 @@ class Probe:
 
     def __init__(self, program: str) -> None:
         self.program = program
-        # A file, since nobody reads a pipe until the end, and a talkative library would then wait for ever.
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this call, like the process
         # -S: looking for packages anew takes longer than the question; the parent has found them already.
         self.process = subprocess.Popen(
             python.command("-S", str(HERE / program)),
             env=python.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=self.stderr,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
         )
-        self.line = ""
+        self.line = self.last_words = ""
         self.reader = threading.Thread(target=self._read, daemon=True)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
         self.reader.start()
+        self.listener.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:  # to the end, or a talkative library would wait for ever
+            self.last_words = line.strip()[:300] or self.last_words
 
     def answer(self) -> dict[str, Json]:
         """The probe's JSON object; {"error": sentence} where it hung, crashed or printed something else.
@@ -56,17 +60,16 @@ class Probe:
             if not isinstance(answer, dict):
                 raise TypeError
         except (ValueError, TypeError):
-            return {"error": f"{self.program} {self._last_words()}", "crashed": True}
+            return {"error": f"{self.program} {self._end()}", "crashed": True}
         return answer
 
-    def _last_words(self) -> str:
+    def _end(self) -> str:
         try:
             code = self.process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             return "printed no answer and does not end"
-        self.stderr.seek(0)
-        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-        return f"ended with {code}: {lines[-1][:300] if lines else 'no message'}"
+        self.listener.join(GRACE_SECONDS)
+        return f"ended with {code}: {self.last_words or 'no message'}"
 
 
 class DriverProbes:

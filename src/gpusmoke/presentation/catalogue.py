@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
 
+from gpusmoke.errors import UsageError
 from gpusmoke.facts import Json
 from gpusmoke.findings import catalogue
 from gpusmoke.presentation.terminal import MARKS, Page
@@ -55,3 +58,19 @@ def add_entry(page: Page, kind: str) -> None:
     if link := entry.get("link"):
         page.add("")
         page.add(f"See: {link}", "dim")
+
+
+def told(kind: str | None, as_json: bool) -> str:
+    """The catalogue as text, or one entry of it. Raises UsageError where there is no such finding."""
+    page, entries = Page(), [entry for entry in to_json() if kind in (None, entry["id"])]
+    if kind is not None and not entries:
+        near = difflib.get_close_matches(kind, catalogue(), n=1) or [one for one in catalogue() if kind in one]
+        hint = f"did you mean {near[0]}?" if near else "doctor --list has them all"
+        raise UsageError(f"there is no finding {kind!r}; {hint}")
+    if as_json:
+        return json.dumps(entries if kind is None else entries[0], indent=1) + "\n"
+    if kind is None:
+        add_list(page)
+    else:
+        add_entry(page, kind)
+    return page.text()
