@@ -75,7 +75,7 @@ def execute(name: str, arguments: Sequence[str]) -> int:
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
     if args.json:
         sys.stdout.write(record.to_text())
-    elif "markdown" in args and args.markdown:
+    elif name == "audit" and args.markdown:
         from gpusmoke.presentation.audit import markdown
 
         sys.stdout.write(markdown(record))

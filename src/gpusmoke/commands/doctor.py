@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the CUDA version of a PyTorch build that is to run here (default: the workspace's)",
     )
     parser.add_argument("--list", action="store_true", help="list every finding there is")
+    parser.add_argument("--markdown", action="store_true", help="with --list: problems and warnings at length")
     parser.add_argument("--explain", metavar="ID", help="tell what a finding means, and what to do about it")
     parser.add_argument(
         "--bundle",
@@ -45,10 +46,12 @@ def run(args: argparse.Namespace) -> Record | str:
     """Read the machine and judge it. Raises UsageError where the options or the workspace's files are unreadable."""
     if args.build_cuda is not None and not re.fullmatch(r"\d+(\.\d+)*", args.build_cuda):
         raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
+    if args.markdown and (not args.list or args.json):
+        raise UsageError("--markdown goes with --list, and not with --json")
     if args.list or args.explain is not None:
         from gpusmoke.presentation.catalogue import told
 
-        return told(args.explain, args.json)
+        return told(args.explain, args.json, args.markdown)
     if args.bundle is not None:
         from gpusmoke.commands.bundle import refuse_to_overwrite
 

@@ -11,6 +11,16 @@ from gpusmoke.facts import Json
 from gpusmoke.findings import catalogue
 from gpusmoke.presentation.terminal import MARKS, Page
 
+HEADING = """\
+# What can go wrong, and what to type
+
+Every problem and warning that gpusmoke knows by name. `pixi run doctor --explain ID` tells one in the terminal.
+Written by `pixi run doctor --list --markdown > docs/failures.md` from [the catalogue](../src/gpusmoke/data/findings).
+
+Each of them has a test in which it is found: those of driver, device files, NVML and Pixi run the real program
+against a stand-in driver and file tree, those of PyTorch and of the results against a PyTorch that misbehaves or
+against facts made for it. What was brought about on a real GPU too says so: on one NVIDIA H100 80GB HBM3, driver 580.159.04.
+"""
 LIBRARIES = {
     "cuda": "CUDA error",
     "nvml": "NVML error at its start",
@@ -46,9 +56,9 @@ def add_entry(page: Page, kind: str) -> None:
         if part:
             page.add("")
             page.lines += page.wrap(part, 0)
-    codes = [f"{name} {', '.join(map(str, entry[key]))}" for key, name in LIBRARIES.items() if key in entry]
-    page.lines += [""] if codes or "provoked" in entry else []
-    page.lines += [line for text in codes for line in page.wrap(f"Known by: {text}", 0)]
+    known = codes(entry)
+    page.lines += [""] if known or "provoked" in entry else []
+    page.lines += [line for text in known for line in page.wrap(f"Known by: {text}", 0)]
     if provoked := entry.get("provoked"):
         page.lines += page.wrap(f"Seen on a real GPU: {provoked}", 0)
     if advice := entry.get("advice"):
@@ -60,8 +70,32 @@ def add_entry(page: Page, kind: str) -> None:
         page.add(f"See: {link}", "dim")
 
 
-def told(kind: str | None, as_json: bool) -> str:
+def codes(entry: dict[str, Json]) -> list[str]:
+    """The error numbers that a finding is known by."""
+    return [f"{name} {', '.join(map(str, entry[key]))}" for key, name in LIBRARIES.items() if key in entry]
+
+
+def to_markdown() -> str:
+    """docs/failures.md: every problem and warning of the catalogue."""
+    lines = [HEADING]
+    for kind, entry in catalogue().items():
+        if entry["severity"] in ("problem", "warning"):
+            facts = [f"*{entry['severity']}*", *(f"known by {text}" for text in codes(entry))]
+            title = blank(entry["title"]).replace("<", "&lt;")
+            lines += [f"### {kind}", "", f"{title} ({'; '.join(facts)})", ""]
+            lines += [entry["explain"], ""] if "explain" in entry else []
+            if advice := entry.get("advice"):
+                lines += ["```console", *(f"$ {blank(step)}" for step in advice), "```", ""]
+            seen = f"Brought about on a real GPU: {entry['provoked']}. " if "provoked" in entry else ""
+            more = f"[More]({entry['link']})" if "link" in entry else ""
+            lines += [f"{seen}{more}".rstrip(), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def told(kind: str | None, as_json: bool = False, as_markdown: bool = False) -> str:
     """The catalogue as text, or one entry of it. Raises UsageError where there is no such finding."""
+    if as_markdown:
+        return to_markdown()
     page, entries = Page(), [entry for entry in to_json() if kind in (None, entry["id"])]
     if kind is not None and not entries:
         near = difflib.get_close_matches(kind, catalogue(), n=1) or [one for one in catalogue() if kind in one]

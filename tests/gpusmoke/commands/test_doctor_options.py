@@ -24,6 +24,14 @@ def test_the_catalogue_is_data_too(kit):
     assert json.loads(kit("doctor", "--explain", "uvm-missing", "--json").stdout)["id"] == "uvm-missing"
 
 
+def test_the_page_about_failures_is_what_the_catalogue_says(kit):
+    page = Path(__file__).parents[3] / "docs/failures.md"
+    assert page.read_text() == kit("doctor", "--list", "--markdown").stdout, (
+        "doctor --list --markdown > docs/failures.md"
+    )
+    assert kit("doctor", "--markdown").returncode == 2
+
+
 @pytest.mark.parametrize("kind", catalogue())
 def test_each_finding_can_be_explained(kind):
     from gpusmoke.presentation.catalogue import add_entry

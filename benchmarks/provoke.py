@@ -1,0 +1,213 @@
+"""Brings failures about on a real GPU and looks whether each is named. Run it as root, with nothing else on the GPU:
+
+    PYTHONPATH=src python benchmarks/provoke.py
+
+It changes nothing that outlives it: device files are covered in private mounts, results are spoilt in the children's own
+Python, and the memory that it fills is given back. nvcc is needed for two cases. Exit code 1: one was not named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PYTHON = sys.executable
+DEADLINE_SECONDS = 240
+CHILD = "gpusmoke.workers.child"
+NOBODY = "65534"
+
+# Run in every child before its own program; `torch.mm` is what check and bench multiply with.
+PATCH = f"""\
+import sys
+if {CHILD!r} in sys.orig_argv:
+    import ctypes, torch
+    mm, calls = torch.mm, [0]
+    def spoilt(a, b, out):
+        mm(a, b, out=out)
+        calls[0] += 1
+        {{body}}
+        return out
+    torch.mm = spoilt
+"""
+HIGH_BIT = "out.view(torch.int16 if out.dtype == torch.bfloat16 else torch.int32)[17, 5] ^= 1 << 13"
+# The first of a pair differs from the second in the lowest bit of one element.
+LOW_BIT = "out.view(torch.int16)[17, 5] ^= calls[0] & 1"
+LOAD = """\
+module, text = ctypes.c_void_p(), ctypes.c_char_p()
+        cuda = ctypes.CDLL("libcuda.so.1")
+        code = cuda.cuModuleLoadData(ctypes.byref(module), open({file!r}, "rb").read() + bytes(1))
+        cuda.cuGetErrorString(code, ctypes.byref(text))
+        if code: raise RuntimeError("CUDA driver error: " + text.value.decode())"""
+FILL = """\
+import sys, time, torch
+free = torch.cuda.mem_get_info()[0]
+block = torch.empty(int(free * float(sys.argv[1])), dtype=torch.uint8, device="cuda")
+print("filled", flush=True)
+time.sleep(600)
+"""
+KERNEL = 'extern "C" __global__ void one(int *p) { *p = 1; }\n'
+
+
+@dataclass
+class Case:
+    """One failure: what is run, in which surroundings, and the finding that has to be among its problems."""
+
+    name: str
+    expected: str
+    arguments: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    memory_filled: float = 0.0
+    signal: int | None = None
+
+
+def covered(*nodes: str) -> list[str]:
+    """A prefix that runs a command in a mount namespace of its own, where these device files are /dev/null."""
+    mounts = " && ".join(f"mount --bind /dev/null /dev/{node}" for node in nodes)
+    return ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+
+
+def closed() -> list[str]:
+    """A prefix that runs a command as nobody, with copies of the device files that only root may open."""
+    lines = [
+        "mkdir -p /tmp/closed && mount -t tmpfs -o dev none /tmp/closed",
+        "for f in /dev/nvidia*; do [ -c $f ] || continue; n=/tmp/closed/${f##*/}",
+        'mknod -m 600 $n c $(stat -c "0x%t 0x%T" $f) && mount --bind $n $f; done',
+        f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "$@"',
+    ]
+    return ["unshare", "-m", "sh", "-c", "\n".join(lines), "sh"]
+
+
+def patched(folder: Path, name: str, body: str) -> dict[str, str]:
+    """An environment in which the children's torch.mm is spoilt."""
+    place = folder / name
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(PATCH.format(body=body), encoding="utf-8")
+    return {"PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}
+
+
+def compiled(folder: Path) -> tuple[Path, Path]:
+    """A kernel for another GPU generation alone, and one in PTX of a version that no driver knows."""
+    source, other, newer = folder / "one.cu", folder / "other.cubin", folder / "newer.ptx"
+    source.write_text(KERNEL, encoding="utf-8")
+    subprocess.run(["nvcc", "-arch=sm_80", "-cubin", source, "-o", other], check=True, timeout=60)
+    subprocess.run(["nvcc", "-arch=compute_80", "-ptx", source, "-o", newer], check=True, timeout=60)
+    lines = newer.read_text(encoding="utf-8").splitlines()
+    newer.write_text("\n".join(".version 9.9" if ".version" in line else line for line in lines), encoding="utf-8")
+    return other, newer
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Everything that can be brought about on this machine."""
+    doctor, check = ["doctor"], ["check"]
+    for value, expected in {"": "empty", "-1": "empty", "7": "invalid", "abc": "invalid", "0,0": "invalid"}.items():
+        env = {"CUDA_VISIBLE_DEVICES": value}
+        yield Case(f"CUDA_VISIBLE_DEVICES={value!r}", f"visible-devices-{expected}", doctor, env)
+    stubs = next(Path("/usr/local").glob("cuda*/lib64/stubs/libcuda.so"), None)
+    if stubs is not None:
+        (folder / "stubs").mkdir()
+        shutil.copy(stubs, folder / "stubs/libcuda.so.1")
+        yield Case("a stub libcuda first", "stub-libcuda", doctor, {"LD_LIBRARY_PATH": str(folder / "stubs")})
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "pixi").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (tools / "pixi").chmod(0o755)
+    yield Case("no nvidia-smi on PATH", "cpu-platform-on-gpu-machine", doctor, {"PATH": str(tools)})
+    yield Case("no /dev/nvidia-uvm", "uvm-missing", doctor, prefix=covered("nvidia-uvm"))
+    yield Case("no /dev/nvidia0", "device-node-missing", doctor, prefix=covered("nvidia0"))
+    yield Case("no /dev/nvidiactl", "device-node-missing", doctor, prefix=covered("nvidiactl"))
+    yield Case("device files of root alone", "device-node-permission", doctor, prefix=closed())
+    yield Case("memory taken by another process", "memory-taken", doctor, memory_filled=0.8)
+    yield Case("memory full", "out-of-memory", check, memory_filled=0.999)
+    yield Case("a high exponent bit flipped", "wrong-result", check, patched(folder, "high", HIGH_BIT))
+    repeat = ["bench", "--dtype", "bf16", "--shape", "4096", "--seconds", "6", "--results", str(folder / "results")]
+    yield Case("a low bit, between two repeats", "wrong-result", repeat, patched(folder, "low", LOW_BIT))
+    if shutil.which("nvcc"):
+        other, newer = compiled(folder)
+        for name, file, expected in [("other", other, "arch-not-in-build"), ("newer", newer, "ptx-too-new")]:
+            env = patched(folder, name, LOAD.format(file=str(file)))
+            yield Case(f"a kernel: {file.name}", expected, check, env)
+    yield Case("a child killed", "worker-crashed", repeat, signal=signal.SIGKILL)
+    yield Case("a child stopped", "worker-hung", [*check, "--timeout", "15"], signal=signal.SIGSTOP)
+
+
+@contextlib.contextmanager
+def memory_filled(share: float) -> Iterator[None]:
+    """Another process that holds this share of the free memory."""
+    if not share:
+        yield
+        return
+    with subprocess.Popen([PYTHON, "-c", FILL, str(share)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def child_of(parent: int) -> int | None:
+    """The worker that a process has started, if there is one yet."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            ancestor = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if ancestor == parent and CHILD in (folder / "cmdline").read_text():
+                return int(folder.name)
+    return None
+
+
+def signalled(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to the worker once it has had the time to start PyTorch."""
+    until = time.monotonic() + 60
+    while (child := child_of(process.pid)) is None and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(2.5)
+    if child is not None:
+        os.kill(child, number)
+
+
+def found(case: Case) -> dict[str, str]:
+    """The findings of one case that are problems or warnings: id and sentence."""
+    command = [*case.prefix, PYTHON, "-P", "-m", "gpusmoke", *case.arguments, "--json"]
+    with memory_filled(case.memory_filled):
+        process = subprocess.Popen(command, env=os.environ | case.env, stdout=subprocess.PIPE, text=True)
+        if case.signal is not None:
+            signalled(process, case.signal)
+        out, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    findings = json.loads(out)["findings"]
+    return {one["id"]: one["title"] for one in findings if one["severity"] in ("problem", "warning")}
+
+
+def main() -> int:
+    """Bring about every case and print a table; `--only WORD` takes those with that word in their name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORD", help="only cases with this in their name")
+    args = parser.parse_args()
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for case in cases(Path(folder)):
+            if args.only in case.name:
+                started = time.monotonic()
+                seen = found(case)
+                missed += case.expected not in seen
+                word = "named" if case.expected in seen else "MISSED"
+                rest = [kind for kind in seen if kind != case.expected]
+                print(f"{word:6} {case.name:32} {case.expected:28} {time.monotonic() - started:5.1f} s  {rest or ''}")
+                print(f"       {seen.get(case.expected, seen)}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
