@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python benchmarks/provoke.py
 
-It changes nothing that outlives it: device files are covered in private mounts, results are spoilt in the children's own
+It changes nothing that outlives it: device files are covered in private mounts, results are spoilt in the child's own
 Python, and the memory that it fills is given back. nvcc is needed for two cases. Exit code 1: one was not named.
 """
 

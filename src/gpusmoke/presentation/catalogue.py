@@ -19,7 +19,7 @@ Written by `pixi run doctor --list --markdown > docs/failures.md` from [the cata
 
 Each of them has a test in which it is found: those of driver, device files, NVML and Pixi run the real program
 against a stand-in driver and file tree, those of PyTorch and of the results against a PyTorch that misbehaves or
-against facts made for it. What was brought about on a real GPU too says so: on one NVIDIA H100 80GB HBM3, driver 580.159.04.
+against facts made for it. What was brought about on a real GPU too says so: on one H100, driver 580.159.04.
 """
 LIBRARIES = {
     "cuda": "CUDA error",
