@@ -147,9 +147,9 @@ def hidden(facts: Facts) -> Iterator[Cause]:
 
 
 def nvml(facts: Facts) -> Iterator[Finding]:
-    """NVML failing where CUDA works or says nothing of it, or one GPU failing in NVML."""
+    """NVML failing where CUDA works (else it is among the evidence of why CUDA does not), or one GPU failing in it."""
     code, probe = facts.row("nvml.init").get("code"), facts.text("nvml.probe")
-    if gpu_present(facts) and (code or probe) and (cuda_usable(facts) or not ids_for("nvml", code)):
+    if cuda_usable(facts) and (code or probe):
         evidence = [*facts.evidence("nvml.init", "nvml.probe"), *also_possible(ids_for("nvml", code))]
         text = facts.row("nvml.init").get("text") if code else f"it {probe}"
         yield finding("nvml-failed", evidence, code=code or "unknown", text=text)

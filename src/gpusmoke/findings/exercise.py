@@ -78,6 +78,18 @@ def steps(facts: Facts) -> Iterator[Finding]:
             yield finding("gpu-works" if gpu is not None else "cpu-works", [], gpu, name=row.get("name"), steps=what)
 
 
+def links(facts: Facts) -> Iterator[Finding]:
+    """PCIe links that stay below what card and slot can do while data moves."""
+    for ordinal in ordinals(facts, "check"):
+        link = facts.row(f"check.{ordinal}").get("link")
+        link = link if isinstance(link, dict) else {}
+        pairs = [(link.get(name), link.get(f"{name}_max")) for name in ("generation", "width")] if link else []
+        if any(isinstance(now, int) and isinstance(most, int) and now < most for now, most in pairs):
+            (generation, generation_max), (width, width_max) = pairs
+            now, most = f"generation {generation}, x{width}", f"generation {generation_max}, x{width_max}"
+            yield finding("pcie-link-slow", [f"link after a copy: {link} (NVML)"], ordinal, now=now, most=most)
+
+
 def coverage(facts: Facts) -> Iterator[Finding]:
     """Whether CUDA was exercised at all, and whether it had to be."""
     used = devices_used(facts)
@@ -97,4 +109,5 @@ def judge(facts: Facts) -> list[Finding]:
         *pytorch(facts),
         *children(facts, "check"),
         *steps(facts),
+        *links(facts),
     ]

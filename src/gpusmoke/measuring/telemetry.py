@@ -87,3 +87,23 @@ class Telemetry:
             "throttle_reasons": reasons,
             "throttle_reason_names": reason_names(reasons),
         }
+
+
+def pcie_link(uuid: str) -> dict[str, Json]:
+    """Generation and width of a GPU's PCIe link now, and the most that card and slot can do; {reason} without NVML.
+
+    An idle link sleeps at a lower generation: only what is read while, or just after, data moved says anything.
+    """
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        return {
+            "generation": nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),
+            "generation_max": nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle),
+            "width": nvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
+            "width_max": nvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
+        }
+    except Exception as error:  # noqa: BLE001 - a card without a PCIe link, or a driver without NVML, is no failure
+        return {"reason": f"NVML: {error}"}

@@ -27,6 +27,7 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
     import torch
 
     from gpusmoke.measuring.dtypes import DTYPES, set_precision
+    from gpusmoke.measuring.telemetry import pcie_link
     from gpusmoke.measuring.verify import elementwise, same_bits
 
     rows: list[dict[str, Json]] = []
@@ -51,7 +52,10 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
 
     def copies() -> dict[str, Json]:
         sent = torch.randint(0, 256, (COPY_BYTES,), dtype=torch.uint8)
-        return {"passed": same_bits(sent.to(device).clone().cpu(), sent)}
+        passed = same_bits(sent.to(device).clone().cpu(), sent)
+        if device != "cpu":
+            row["link"] = pcie_link(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return {"passed": passed}
 
     def product(name: str) -> dict[str, Json]:
         dtype = DTYPES[name]

@@ -92,6 +92,24 @@ def test_each_fault_is_named(base, changes, expected):
     assert bad(judge(facts(base, **changes))) == expected
 
 
+LINK = {"generation": 5, "generation_max": 5, "width": 16, "width_max": 16}
+
+
+@pytest.mark.parametrize(
+    ("link", "slow"),
+    [
+        (LINK, False),
+        (LINK | {"width": 8}, True),
+        (LINK | {"generation": 1}, True),
+        ({"reason": "NVML: Not Supported"}, False),
+        (None, False),
+    ],
+)
+def test_a_pcie_link_below_what_it_can_do_under_load_is_a_warning(link, slow):
+    found = [one for one in judge(facts(check__0=DEVICE | {"link": link})) if one.id == "pcie-link-slow"]
+    assert [(one.severity, one.gpu) for one in found] == ([("warning", 0)] if slow else [])
+
+
 def test_one_gpu_that_fails_does_not_hide_the_other():
     second = {"check.1": DEVICE | {"device": "cuda:1"}, "check.worker.1": GOOD | {"finished": False, "exit_code": 1}}
     found = judge(facts(HEALTHY | second))
