@@ -17,9 +17,9 @@ from pathlib import Path
 
 PYTHON = sys.executable
 COMMANDS = {
-    "doctor": [PYTHON, "-m", "gpusmoke", "doctor"],
+    "doctor": [PYTHON, "-P", "-m", "gpusmoke", "doctor"],
     "import torch; torch.cuda.is_available()": [PYTHON, "-c", "import torch; torch.cuda.is_available()"],
-    "check": [PYTHON, "-m", "gpusmoke", "check"],
+    "check": [PYTHON, "-P", "-m", "gpusmoke", "check"],
     "torch.utils.collect_env": [PYTHON, "-m", "torch.utils.collect_env"],
 }
 DEADLINE_SECONDS = 120
@@ -53,6 +53,8 @@ def main() -> None:
         print(
             f"{name:42} {middle:6.3f} s  ({min(taken):.3f}-{max(taken):.3f}, {len(taken)} runs)  {middle / base:5.2f}x"
         )
+    faster = statistics.median(samples["torch.utils.collect_env"]) / statistics.median(samples["doctor"])
+    print(f"doctor answers {faster:.0f} times as fast as collect_env")
     if args.json:
         args.json.write_text(json.dumps(samples, indent=1) + "\n", encoding="utf-8")
 

@@ -78,8 +78,7 @@ class Facts(Mapping[str, Fact]):
         for name in names:
             fact = self._facts.get(name)
             if fact is not None:
-                shown = fact.reason if fact.value is None else fact.value
-                lines.append(f"{name}: {shown} ({fact.source})")
+                lines.append(f"{name}: {fact.reason if fact.value is None else shown(fact.value)} ({fact.source})")
         return lines
 
     def to_json(self) -> dict[str, Json]:
@@ -90,6 +89,15 @@ class Facts(Mapping[str, Fact]):
     def from_json(cls, document: Mapping[str, Mapping[str, Json]]) -> Facts:
         """The facts of a record that was read back."""
         return cls({n: Fact(d["value"], d["source"], d.get("reason")) for n, d in document.items()})
+
+
+def shown(value: Json) -> str:
+    """The value in words, without Python's brackets and quotes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {shown(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(shown(one) for one in value) or "none"
+    return f"'{value}'" if value == "" else str(value)
 
 
 def listed(value: Json) -> list[Json]:

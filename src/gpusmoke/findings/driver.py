@@ -15,16 +15,8 @@ NVML_SUCCESS, NVML_BLOCKED = 0, 17
 # NVML knows of a GPU: no permission, lost, in need of a reset, a kernel module of another version.
 NVML_CODES_OF_A_GPU = (4, 15, 16, 18)
 WSL_LIBRARIES = "/usr/lib/wsl/"
-READ = (
-    "cuda.init",
-    "cuda.library",
-    "nvml.init",
-    "host.kernel_module",
-    "host.device_nodes",
-    "host.container",
-    "env.CUDA_VISIBLE_DEVICES",
-    "env.LD_LIBRARY_PATH",
-)
+READ = ("cuda.probe", "cuda.init", "cuda.library", "nvml.init", "host.kernel_module", "host.device_nodes")
+READ_WHERE_SET = ("host.container", "env.CUDA_VISIBLE_DEVICES", "env.LD_LIBRARY_PATH")
 
 Cause = tuple[str, dict[str, object]]
 
@@ -69,7 +61,8 @@ def driver(facts: Facts) -> Iterator[Finding]:
         "library": facts.text("cuda.library"),
         "count": "",
     }
-    yield finding(lead, [*facts.evidence("cuda.probe", *READ), *also_possible(others)], None, **(told | causes[lead]))
+    names = [*READ, *(name for name in READ_WHERE_SET if facts.value(name) is not None)]
+    yield finding(lead, [*facts.evidence(*names), *also_possible(others)], None, **(told | causes[lead]))
 
 
 def also_possible(kinds: list[str]) -> list[str]:

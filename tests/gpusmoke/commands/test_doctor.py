@@ -107,8 +107,10 @@ def test_each_fault_is_named_with_its_cure(machine, state, setup, expected):
     assert record["verdict"] == ("problem" if severity == "problem" else "healthy")
 
 
-def test_a_driver_that_never_answers_is_reported_not_waited_for(machine):
-    _, found, code = machine({"cuInit.delay_ms": 120000})
+def test_a_driver_that_never_answers_is_reported_not_waited_for(machine, kit, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import gpusmoke.facts.driver as d; d.DEADLINE_SECONDS = 2.0")
+    search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
+    _, found, code = machine({"cuInit.delay_ms": 120000}, env={"PYTHONPATH": search})
     assert code == 1
     assert "cuda-init-hung" in found
 

@@ -157,6 +157,7 @@ def test_the_rate_is_linear_in_clock_and_sms(sms, clock, factor, dtype):
     assert at_clock(H100, (9, 0), sms * factor, dtype, clock) == pytest.approx(one * factor)
 
 
-def test_it_needs_no_pytorch():
+def test_it_needs_no_pytorch(kit):
     program = "import sys, gpusmoke.measuring.peaks; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+    command = [sys.executable, "-P", "-c", program]
+    assert subprocess.run(command, env=kit.environment(), timeout=60, check=False).returncode == 0

@@ -1,5 +1,6 @@
 """What check's child does on a device: every step notices when the device returns something else."""
 
+import json
 import subprocess
 import sys
 
@@ -85,15 +86,16 @@ def test_the_number_of_an_error_is_kept(monkeypatch, error, code):
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
 def test_where_pytorch_tells_no_number_the_drivers_own_text_is_looked_up(driver):
-    program = "from gpusmoke.workers.pytorch import error_code as f; print(f(RuntimeError({!r})))"
-    for text, code in [
-        ("CUDA error: no kernel image is available for execution on the device\nCompile with …", 209),
-        ("CUDA driver error: system not yet initialized", 802),
-        ("CUDA error: something new", None),
-    ]:
-        command = [sys.executable, "-P", "-c", program.format(text)]
-        done = subprocess.run(command, env=driver(), capture_output=True, text=True, timeout=120, check=True)
-        assert done.stdout.strip() == str(code)
+    texts = {
+        "CUDA error: no kernel image is available for execution on the device\nCompile with …": 209,
+        "CUDA driver error: system not yet initialized": 802,
+        "CUDA error: something new": None,
+    }
+    program = "from gpusmoke.workers.pytorch import error_code; import json\n"
+    program += f"print(json.dumps([error_code(RuntimeError(text)) for text in {list(texts)!r}]))"
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, env=driver(), capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout) == list(texts.values())
 
 
 def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):
