@@ -6,9 +6,19 @@ CUDA, so it can be fine while CUDA is not, and the other way round.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import sys
 from collections.abc import Callable
 
+LIBRARY_NOT_FOUND = {"code": 12, "text": "NVML Shared Library Not Found"}
+
+if sys.platform != "win32":
+    try:  # asked before pynvml is imported, which takes as long as all else that doctor does where there is no driver
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        print(json.dumps({"init": LIBRARY_NOT_FOUND}))
+        raise SystemExit from None
 try:
     import pynvml as nvml
 except ImportError as error:  # a Python that was not made for the kit, as in a vendor's container

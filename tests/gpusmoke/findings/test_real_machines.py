@@ -13,7 +13,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def load(name):
-    return json.loads((DATA / f"h100-{name}.json").read_text())
+    return json.loads((DATA / f"{name}.json").read_text())
 
 
 def judge(record):
@@ -26,8 +26,8 @@ def judge(record):
     }[record["command"]]()
 
 
-@pytest.mark.parametrize("name", ["doctor", "check", "bench", "smoke"])
-def test_a_healthy_h100_has_neither_problem_nor_warning(name):
+@pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.json")))
+def test_a_healthy_machine_has_neither_problem_nor_warning(name):
     record = load(name)
     found = judge(record)
     assert [one.id for one in found if one.severity in ("problem", "warning")] == []
@@ -35,7 +35,7 @@ def test_a_healthy_h100_has_neither_problem_nor_warning(name):
 
 
 def test_the_settled_rows_were_at_the_power_cap():
-    settled = [row for row in load("bench")["measurements"] if row["regime"] == "settled"]
+    settled = [row for row in load("h100-bench")["measurements"] if row["regime"] == "settled"]
     assert len(settled) == 7
     assert all(row["telemetry"]["throttle_reasons"] == 4 for row in settled)
 
@@ -44,14 +44,14 @@ def test_the_settled_rows_were_at_the_power_cap():
     ("name", "fact", "value", "expected"),
     [
         (
-            "doctor",
+            "h100-doctor",
             "cuda.init",
             {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": ""},
             "fabric-manager-down",
         ),
-        ("doctor", "cuda.init", None, "no-driver"),
-        ("doctor", "cuda.driver_version", "11.8", "driver-too-old"),
-        ("check", "torch.available", False, "gpu-unused"),
+        ("h100-doctor", "cuda.init", None, "no-driver"),
+        ("h100-doctor", "cuda.driver_version", "11.8", "driver-too-old"),
+        ("h100-check", "torch.available", False, "gpu-unused"),
     ],
 )
 def test_one_changed_fact_is_noticed(name, fact, value, expected):
@@ -61,6 +61,6 @@ def test_one_changed_fact_is_noticed(name, fact, value, expected):
 
 
 def test_one_wrong_result_is_noticed():
-    record = load("bench")
+    record = load("h100-bench")
     record["measurements"][-1]["verified"]["passed"] = False
     assert "wrong-result" in {one.id for one in judge(record)}
