@@ -131,7 +131,8 @@ def ask_doctor(session: nox.Session) -> None:
 
 def kit_environ() -> dict[str, str]:
     """The kit is used from src/ and, outside Pixi too, has to know which repository it is about."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "PIXI_PROJECT_ROOT": str(ROOT)}
+    kept = {name: value for name, value in os.environ.items() if PIXI or name != "CONDA_PREFIX"}
+    return kept | {"PYTHONPATH": str(ROOT / "src"), "PIXI_PROJECT_ROOT": str(ROOT)}
 
 
 def become(session: nox.Session, python: Path, *arguments: str, folder: str | Path = ROOT) -> None:

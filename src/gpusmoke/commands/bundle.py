@@ -18,8 +18,9 @@ from gpusmoke.record import Record
 
 DEADLINE_SECONDS = 10.0
 KERNEL_LINES = 40
-# Names that stand for no person, and are ordinary words in what programs print.
-NO_PERSON = {"root", "user", "admin", "ubuntu", "nobody"}
+# Names of users and hosts that tell nothing, and are words in what programs print.
+NO_NAMES = {"root", "user", "admin", "ubuntu", "nobody", "localhost", "linux", "gpu", "cuda", "nvidia", "pixi", "vm"}
+SHORTEST_NAME = 3
 
 
 def refuse_to_overwrite(path: Path) -> None:
@@ -67,8 +68,8 @@ def names_to_hide() -> dict[str, str]:
     host, home = platform.node(), str(Path.home())
     user = os.environ.get("USER") or os.environ.get("USERNAME") or Path(home).name
     hidden = {home: "~"} if len(home) > 1 else {}
-    hidden |= {name: "HOST" for name in (host, host.split(".")[0]) if len(name) > 1 and name != "localhost"}
-    hidden |= {user: "USER"} if len(user) > 1 and user not in NO_PERSON else {}
+    named = {host: "HOST", host.split(".")[0]: "HOST", user: "USER"}
+    hidden |= {name: what for name, what in named.items() if len(name) >= SHORTEST_NAME and name not in NO_NAMES}
     return dict(sorted(hidden.items(), key=lambda pair: -len(pair[0])))
 
 
@@ -82,7 +83,7 @@ def without_names(value: Json, hidden: dict[str, str]) -> Json:
     if isinstance(value, list):
         return [without_names(one, hidden) for one in value]
     if isinstance(value, dict):
-        return {without_names(name, hidden): without_names(one, hidden) for name, one in value.items()}
+        return {name: without_names(one, hidden) for name, one in value.items()}
     return value
 
 
@@ -98,7 +99,8 @@ def write(record: Record, path: Path) -> None:
         "bundle.kernel_log": kernel_log(),
     }
     whole = dataclasses.replace(record, facts=Facts(record.facts).with_facts(more))
-    document = without_names(json.loads(whole.to_text()), names_to_hide())
+    document, hidden = whole.to_json(), names_to_hide()  # uncut: a report has the room
+    document |= {part: without_names(document[part], hidden) for part in ("facts", "findings")}
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(json.dumps(document, indent=1) + "\n")

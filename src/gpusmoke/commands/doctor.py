@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> Record | str:
         raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
     if args.markdown and (not args.list or args.json):
         raise UsageError("--markdown goes with --list, and not with --json")
+    if sum((args.list, args.explain is not None, args.bundle is not None)) > 1:
+        raise UsageError("--list, --explain and --bundle are asked for one at a time")
     if args.list or args.explain is not None:
         from gpusmoke.presentation.catalogue import told
 
@@ -76,4 +79,5 @@ def diagnosed(build_cuda: str | None, bundle: Path | None) -> Record:
         from gpusmoke.commands.bundle import write
 
         write(record, bundle)
+        print(f"gpusmoke: wrote {bundle}", file=sys.stderr)
     return record

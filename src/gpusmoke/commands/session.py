@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Fact, Facts, Json
-from gpusmoke.findings import Finding, finding
+from gpusmoke.findings import Finding, finding, merged
 from gpusmoke.record import Record, now
 
 if TYPE_CHECKING:  # doctor has no children, and rich takes 0.1 s to import
@@ -49,7 +49,7 @@ class Session:
     def record(self, judge: Callable[[Facts], Sequence[Finding]]) -> Record:
         """The record of all this, with the findings that `judge` makes of the facts."""
         # After an interruption only what was measured counts: how the children ended is our own doing.
-        findings = list(dict.fromkeys(judge(self.facts))) if self.complete else [finding("interrupted")]
+        findings = merged(judge(self.facts)) if self.complete else [finding("interrupted")]
         return Record(
             command=self.command,
             started=self.started,

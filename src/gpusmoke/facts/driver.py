@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from gpusmoke import python
@@ -20,7 +21,7 @@ class Probe:
     """A probe program running in the background; `answer` waits for the one line that it prints."""
 
     def __init__(self, program: str) -> None:
-        self.program = program
+        self.program, self.end_at = program, time.monotonic() + DEADLINE_SECONDS
         # -S: looking for packages anew takes longer than the question; the parent has found them already.
         self.process = subprocess.Popen(
             python.command("-S", str(HERE / program)),
@@ -51,7 +52,7 @@ class Probe:
 
         Not waited for once it has answered: taking CUDA down again takes the driver a quarter as long as the answer.
         """
-        self.reader.join(DEADLINE_SECONDS)
+        self.reader.join(max(0.0, self.end_at - time.monotonic()))
         if self.reader.is_alive():
             self.process.kill()  # not waited for: a process stuck in the driver survives SIGKILL
             return {"error": f"no answer within {DEADLINE_SECONDS:.0f} s", "hung": True}
@@ -92,6 +93,7 @@ def cuda_facts(answer: dict[str, Json]) -> dict[str, Fact]:
         "cuda.library": Fact(answer.get("library"), "loading libcuda.so.1", reason),
         "cuda.driver_version": Fact(version, "cuDriverGetVersion", reason or (None if version else "no version")),
         "cuda.init": Fact(answer.get("init"), "cuInit", reason),
+        "cuda.refused_nodes": Fact(answer.get("refused"), "open() of /dev/nvidia*, after cuInit failed", reason),
         "cuda.devices": Fact(answer.get("devices"), "cuDeviceGet…", reason),
         **ended_oddly("cuda.probe", answer),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sys
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -80,6 +81,21 @@ def devices(cuda: ctypes.CDLL, count: int) -> list[dict[str, object]]:
     return rows
 
 
+def refused() -> list[str]:
+    """The device files that may not be opened although their mode allows it: a scheduler did not grant the GPU."""
+    folder = os.path.join(os.environ.get("GPUSMOKE_ROOT", "/"), "dev")  # noqa: PTH118 - import time counts
+    names = []
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:  # noqa: PTH112, PTH208
+        if name.startswith("nvidia") and name[6:].isdigit():
+            try:
+                os.close(os.open(os.path.join(folder, name), os.O_RDWR))  # noqa: PTH118
+            except PermissionError:
+                names.append(name)
+            except OSError:
+                continue
+    return names
+
+
 def main() -> None:
     """Print {library, driver_version, init, devices}, or {error} where the library does not load."""
     try:
@@ -95,6 +111,7 @@ def main() -> None:
         "driver_version": f"{version.value // 1000}.{version.value % 1000 // 10}" if version.value else None,
         "init": explain(cuda, code),
         "devices": devices(cuda, count.value) if not code else [],
+        "refused": refused() if code else [],
     }
     print(json.dumps(answer), flush=True)
 

@@ -30,8 +30,12 @@ def project_root() -> Path | None:
 
 
 def running_environment() -> dict[str, Json] | None:
-    """The Pixi environment that this Python runs in: its own, the one its venv was made from, or the activated one."""
-    prefixes = (sys.prefix, sys.base_prefix, os.environ.get("CONDA_PREFIX"))
+    """The Pixi environment that this Python runs in: its own, the one its venv was made from, or the activated one.
+
+    One of another workspace may be activated as well, and says nothing about this Python.
+    """
+    activated, project = os.environ.get("CONDA_PREFIX", ""), os.environ.get("PIXI_PROJECT_ROOT", "")
+    prefixes = (sys.prefix, sys.base_prefix, activated if project and Path(project) in Path(activated).parents else "")
     return next((row for prefix in prefixes if prefix and (row := installed_environment(Path(prefix)))), None)
 
 
@@ -62,7 +66,7 @@ def read_manifest(project: Path | None) -> dict[str, Json]:
 def cuda_of(virtual_packages: Json, name: str = "__cuda") -> str | None:
     """The version of __cuda among virtual packages as Pixi writes them: strings "name=version=build" or objects."""
     for package in virtual_packages if isinstance(virtual_packages, list) else []:
-        if isinstance(package, str) and package.split("=")[0] in (name, name.removeprefix("__")):
+        if isinstance(package, str) and re.match(rf"(__)?{name.removeprefix('__')}=", package):
             return package.split("=")[1]
         if isinstance(package, dict) and package.get("name") == name:
             return str(package.get("version"))
@@ -171,8 +175,9 @@ def workspace_facts(project: Path | None, manifest: dict[str, Json], info: PixiI
     except (KeyError, TypeError, AttributeError) as error:
         facts["pixi.platforms"] = Fact(None, "pixi.toml", f"no platforms to be read: {type(error).__name__} {error}")
     # Detached environments lie elsewhere: Pixi links .pixi/envs to them, and tells their prefixes.
-    told = [environment.get("prefix") for environment in answer.get("environments_info") or []]
+    rows = answer.get("environments_info")
+    told = [row.get("prefix") for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
     prefixes = {path.resolve() for path in (project / ".pixi/envs").glob("*")}
-    prefixes |= {Path(prefix).resolve() for prefix in told if prefix}
+    prefixes |= {Path(prefix).resolve() for prefix in told if isinstance(prefix, str)}
     installed = [row for prefix in sorted(prefixes) if (row := installed_environment(prefix))]
     return facts | {"pixi.installed": Fact(installed, "conda-meta/pixi of each environment")}

@@ -6,7 +6,8 @@ An entry of the catalogue is named after its id and holds
     advice      commands, in the order to try
     link        where the cause is described
     explain     what is behind it, for `doctor --explain`
-    cuda, nvml  codes of the driver's two libraries at their start that mean this, gpu: NVML's codes about one GPU
+    cuda, nvml  codes of the driver's two libraries, at their start, that mean this
+    gpu         NVML's codes about one GPU; kernel: CUDA's codes once PyTorch is at work
     provoked    how it was brought about on a real GPU, and what was seen
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 
@@ -56,7 +57,7 @@ def catalogue() -> dict[str, dict[str, Json]]:
 
 
 def ids_for(library: str, code: Json) -> list[str]:
-    """The findings that a code of `library` ("cuda", "nvml" or "gpu") stands for."""
+    """The findings that a code stands for where it comes from `library`: "cuda", "kernel", "nvml" or "gpu"."""
     return [kind for kind, entry in catalogue().items() if code in entry.get(library, [])]
 
 
@@ -72,6 +73,16 @@ def finding(kind: str, evidence: Sequence[str] = (), gpu: int | None = None, **w
         advice=tuple(step.format(**words) for step in entry.get("advice", [])),
         link=entry.get("link"),
     )
+
+
+def merged(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with those that say the same of the same GPU made one, which has the evidence of all."""
+    found: dict[tuple[str, int | None, str], Finding] = {}
+    for one in findings:
+        first = found.setdefault((one.id, one.gpu, one.title), one)
+        evidence = tuple(dict.fromkeys(first.evidence + one.evidence))
+        found[one.id, one.gpu, one.title] = replace(first, evidence=evidence)
+    return list(found.values())
 
 
 def problems(findings: Sequence[Finding]) -> list[Finding]:

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding, ids_for
-from gpusmoke.findings.platforms import system
+from gpusmoke.findings.platforms import system, version
 
-CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE, CUDA_ERROR_UNKNOWN = 0, 100, 101, 999
+CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE, CUDA_ERROR_OPERATING_SYSTEM = 0, 100, 101, 304
+CUDA_ERROR_UNKNOWN = 999
 # The driver starts, and shows CUDA no device.
 NO_DEVICE_CODES = (CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE)
 NVML_SUCCESS, NVML_BLOCKED = 0, 17
 # NVML knows of a GPU: no permission, lost, in need of a reset, a kernel module of another version.
 NVML_CODES_OF_A_GPU = (4, 15, 16, 18)
+CUDA_OF_OLDEST_BUILD = 12
 WSL_LIBRARIES = "/usr/lib/wsl/"
 READ = ("cuda.probe", "cuda.init", "cuda.library", "nvml.init", "host.kernel_module", "host.device_nodes")
-READ_WHERE_SET = ("host.container", "env.CUDA_VISIBLE_DEVICES", "env.LD_LIBRARY_PATH")
+READ_WHERE_SET = ("cuda.refused_nodes", "host.container", "env.CUDA_VISIBLE_DEVICES", "env.LD_LIBRARY_PATH")
 
 Cause = tuple[str, dict[str, object]]
 
@@ -61,7 +63,7 @@ def driver(facts: Facts) -> Iterator[Finding]:
         "library": facts.text("cuda.library"),
         "count": "",
     }
-    names = [*READ, *(name for name in READ_WHERE_SET if facts.value(name) is not None)]
+    names = [*READ, *(name for name in READ_WHERE_SET if facts.value(name) not in (None, []))]
     yield finding(lead, [*facts.evidence(*names), *also_possible(others)], None, **(told | causes[lead]))
 
 
@@ -92,8 +94,11 @@ def all_causes(facts: Facts) -> Iterator[Cause]:
     if code == CUDA_ERROR_UNKNOWN:
         yield "uvm-missing", {}
         yield from hidden(facts)
+    if code == CUDA_ERROR_OPERATING_SYSTEM and listed(facts.value("host.closed_nodes")):
+        yield "device-node-permission", {}
     if code is None and "cuda.probe" not in facts:
-        yield "no-driver", {"why": "this machine has an NVIDIA GPU"}
+        kernel = nvml == NVML_SUCCESS or facts.text("host.kernel_module") is not None
+        yield ("libcuda-missing" if kernel else "no-driver"), {"why": "this machine has an NVIDIA GPU"}
 
 
 def loaded(facts: Facts) -> list[Json]:
@@ -116,25 +121,33 @@ def no_device(facts: Facts) -> Iterator[Cause]:
     """Why the driver starts and shows CUDA no device; what was seen comes before what may be."""
     nvml, rows = facts.row("nvml.init").get("code"), facts.rows("nvml.gpus")
     nodes, closed = listed(facts.value("host.device_nodes")), listed(facts.value("host.closed_nodes"))
+    refused = listed(facts.value("cuda.refused_nodes"))
     if closed:
         yield "device-node-permission", {}
+    elif refused:
+        yield "gpu-not-granted", {"nodes": ", ".join(f"/dev/{node}" for node in refused)}
     driver_loaded = nvml == NVML_SUCCESS or facts.text("host.kernel_module") is not None or "nvidia" in loaded(facts)
     if not driver_loaded:
         yield "no-driver", {"why": "this machine has an NVIDIA GPU"}
     elif system(facts) == "Linux" and not facts.flag("host.wsl"):
         missing = [] if "nvidiactl" in nodes else ["/dev/nvidiactl"]
         missing += [] if any(str(node)[6:].isdigit() for node in nodes) else ["/dev/nvidia0"]
-        if missing or (nvml == NVML_BLOCKED) or (nvml == NVML_SUCCESS and not rows):
+        if not refused and (missing or nvml == NVML_BLOCKED or (nvml == NVML_SUCCESS and not rows)):
             yield "device-node-missing", {"missing": ", ".join(missing) or "one of them is no device file"}
-    if rows and all(row.get("mig_mode") == 1 and not row.get("mig_devices") for row in rows):
+    if rows and all(row.get("mig_mode") == 1 and row.get("mig_devices") == 0 for row in rows):
         yield "mig-no-instance", {}
     yield from hidden(facts)
 
 
 def hidden(facts: Facts) -> Iterator[Cause]:
-    """Whether CUDA_VISIBLE_DEVICES may be what hides the GPUs."""
+    """Whether CUDA_VISIBLE_DEVICES is what hides the GPUs: not where it names one that NVML has, and names it once."""
     value = facts.text("env.CUDA_VISIBLE_DEVICES")
-    if value is not None:
+    first, rows = (value or "").split(",")[0].strip(), facts.rows("nvml.gpus")
+    there = (first.isdecimal() and int(first) < len(rows)) or any(
+        len(first) > len("GPU-") and str(row.get("uuid")).lower().startswith(first.lower()) for row in rows
+    )
+    twice = facts.row("cuda.init").get("code") == CUDA_ERROR_INVALID_DEVICE
+    if value is not None and (twice or not there):
         empty = value.strip() in ("", "-1") or value.startswith("-1,")
         yield ("visible-devices-empty" if empty else "visible-devices-invalid"), {"value": value}
 
@@ -152,3 +165,13 @@ def nvml(facts: Facts) -> Iterator[Finding]:
             evidence = [f"NVML GPU {row.get('index')}: {error}"]
             kind = next(iter(ids_for("gpu", error.get("code"))), "gpu-not-answering")
             yield finding(kind, evidence, library="NVML", code=error.get("code"), text=error.get("text"))
+
+
+def too_old(facts: Facts, wanted: int) -> Finding:
+    """A driver that can't run a build of the CUDA major `wanted`, and what runs meanwhile."""
+    runs = facts.text("cuda.driver_version")
+    instead = "pixi run smoke # Pixi picks the CUDA 12 build, which this driver runs"
+    if version(runs)[:1] < (CUDA_OF_OLDEST_BUILD,):
+        instead = "pixi run -e cpu smoke # on the CPU, until the driver is newer"
+    evidence = facts.evidence("cuda.driver_version", "nvml.driver_version", "request.build_cuda", "torch.cuda")
+    return finding("driver-too-old", evidence, runs=runs, wanted=wanted, instead=instead)

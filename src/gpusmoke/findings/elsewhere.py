@@ -129,9 +129,10 @@ def proposal(facts: Facts, machine: Machine) -> Finding:
     subdirs = dict.fromkeys(text(row, "subdir") or "" for row in facts.rows("pixi.platforms"))
     subdir, candidates = next(((s, found) for s in subdirs if (found := fitting(s, machine.gpu))), ("", []))
     if not candidates:
-        return finding(
-            "no-build-for-gpu", card=machine.gpu or "of any kind", subdirs=", ".join(subdirs) or "no platform"
-        )
+        told = ", ".join(subdirs) or "no platform"
+        if machine.gpu is None:
+            return finding("no-cuda-build", subdirs=told)
+        return finding("no-build-for-gpu", card=machine.gpu, subdirs=told)
     enough = [one for one in candidates if machine.meets(one[1])]
     build, lowest = enough[0] if enough else candidates[-1]
     lines = build.lines or {}

@@ -62,7 +62,7 @@ def steps(facts: Facts) -> Iterator[Finding]:
             evidence = [f"{key}: {value}" for key, value in step.items() if key != "step"]
             if error:
                 code = step.get("error_code")
-                kind = next(iter(ids_for("cuda", code)), "step-failed")
+                kind = next(iter(ids_for("kernel", code)), "step-failed")
                 words = {"name": "", "library": "", "count": "", "capability": row.get("capability"), "held": "…"}
                 yield finding(kind, evidence, gpu, **words, what=what, text=error, code=code)
             elif step.get("passed") is not True:

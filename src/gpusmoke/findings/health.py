@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gpusmoke.facts import Facts, Json, listed
-from gpusmoke.findings import Finding, finding
+from gpusmoke.findings import Finding, catalogue, finding
 from gpusmoke.measuring.clocks import SLOWED_DOWN, reason_names
 
 COMPUTE_EXCLUSIVE_THREAD, COMPUTE_PROHIBITED, COMPUTE_EXCLUSIVE = 1, 2, 3
 MEMORY_SHARE = 0.5  # of the whole, held by others, that leaves too little for a project
+# What is the business of those who use a GPU, and not of others on the same machine.
+OF_ITS_USERS = ("memory-taken", "compute-mode-prohibited")
 # NVML_GPU_RECOVERY_ACTION_…: what the driver asks for, and the command.
 RECOVERY_ACTIONS = {
     1: ("a reset of the GPU", "sudo nvidia-smi -r -i {index}"),
@@ -22,12 +24,16 @@ RECOVERY_ACTIONS = {
 
 def health(facts: Facts) -> Iterator[Finding]:
     """Every GPU's readings, one after the other; a reading that the card does not have says nothing."""
-    ordinals = {row.get("uuid"): at for at, row in enumerate(facts.rows("cuda.devices"))}
+    ordinals = {str(row.get("uuid")): at for at, row in enumerate(facts.rows("cuda.devices")) if row.get("uuid")}
     for row in facts.rows("nvml.gpus"):
         # NVML counts all GPUs of the machine: the UUID says which one CUDA means by a number, if it sees it at all.
-        gpu, index = ordinals.get(row.get("uuid")) if isinstance(row.get("uuid"), str) else None, row.get("index")
+        gpu, index = ordinals.get(str(row.get("uuid"))), row.get("index")
         for kind, read, words in (*memory(row), *operation(row), *sharing(row)):
-            yield finding(kind, [f"NVML GPU {index}: {read}"], gpu, **(words | {"index": index}))
+            evidence = [f"NVML GPU {index}: {read}"]
+            if gpu is not None or not ordinals:
+                yield finding(kind, evidence, gpu, **(words | {"index": index}))
+            elif catalogue()[kind]["severity"] != "note" and kind not in OF_ITS_USERS:
+                yield finding("other-gpu-unwell", evidence, None, index=index, what=kind)
 
 
 Reading = tuple[str, str, dict[str, object]]
@@ -55,7 +61,7 @@ def memory(row: Mapping[str, Json]) -> Iterator[Reading]:
     if now is not None and then is not None and now != then:
         yield "ecc-change-pending", f"ecc_mode: {now}, pending {then}", {"state": "on" if then else "off"}
     unread = row.get("unread")
-    if isinstance(unread, dict) and "memory_mib" in unread:
+    if isinstance(unread, dict) and "Not Supported" in str(unread.get("memory_mib")):
         yield "memory-not-reported", f"memory: {unread['memory_mib']}", {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from gpusmoke.facts import Facts
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml
+from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml, too_old
 from gpusmoke.findings.health import health
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
@@ -59,9 +59,9 @@ def builds(facts: Facts) -> Iterator[Finding]:
     evidence = facts.evidence("cuda.driver_version", "nvml.driver_version", "request.build_cuda")
     declared = {version(str(row["cuda"]))[:1] for row in facts.rows("pixi.platforms") if row.get("cuda")}
     if wanted and major < version(wanted)[:1]:
-        yield finding("driver-too-old", evidence, runs=runs, wanted=version(wanted)[0])
+        yield too_old(facts, version(wanted)[0])
     elif not wanted and declared and major < min(declared):
-        yield finding("driver-too-old", evidence, runs=runs, wanted=min(declared)[0])
+        yield too_old(facts, min(declared)[0])
     else:
         majors = [str(m) for m in range(major[0], 10, -1)][:2] if major else []
         name = facts.text("nvml.driver_version") or facts.text("host.kernel_module") or "version unknown"

@@ -99,6 +99,9 @@ def installations(facts: Facts) -> Iterator[Finding]:
             kind = "sticky-platform" if name == asked else "sticky-platform-elsewhere"
             yield finding(kind, evidence, environment=name, platform=fits["name"])
         elif fits is not None and cuda and version(cuda) > version(cuda_seen_by_pixi(facts)):
-            yield finding("installed-needs-driver", evidence, environment=name, cuda=cuda, platform=fits["name"])
+            # A machine without a driver, such as a login node, is not the one that it was installed for.
+            here = name == asked and facts.text("cuda.driver_version") is not None
+            kind = "installed-needs-driver" if here else "installed-for-another-machine"
+            yield finding(kind, evidence, environment=name, cuda=cuda, platform=fits["name"])
         else:
             yield finding("environment-installed", evidence, environment=name, platform=platform_of(facts, row))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gpusmoke.facts import Facts, listed
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.builds import architectures, code, runs_on
-from gpusmoke.findings.driver import cuda_usable, gpu_present
+from gpusmoke.findings.driver import cuda_usable, gpu_present, too_old
 from gpusmoke.findings.platforms import version
 
 
@@ -31,7 +31,7 @@ def torch_build(facts: Facts) -> Iterator[Finding]:
     elif gpu_present(facts) and facts.text("torch.cuda") is None:
         yield finding("cpu-build", evidence, version=torch)
     elif gpu_present(facts) and runs and version(facts.text("torch.cuda"))[:1] > version(runs)[:1]:
-        yield finding("driver-too-old", evidence, runs=runs, wanted=version(facts.text("torch.cuda"))[0])
+        yield too_old(facts, version(facts.text("torch.cuda"))[0])
     elif cuda_usable(facts):
         yield finding("gpu-unused", evidence, version=torch, text=said or "torch.cuda.is_available() is False.")
     # A GPU that CUDA itself can't use is named by the machine's rules.
@@ -73,7 +73,7 @@ def build_fits(facts: Facts) -> Iterator[Finding]:
         if isinstance(capability, str) and runs_on(capability, held, jit=jit) is False:
             evidence = facts.evidence("torch.version", "torch.architectures")
             yield finding("arch-not-in-build", evidence, ordinal, capability=capability, held=" ".join(held))
-    told = architectures("conda-forge", built) if facts.row("pixi.current") else None
+    told = architectures("conda-forge", built) if facts.text("torch.package") else None
     if told is not None and {code(one) for one in machine_code(told)} != {code(one) for one in machine_code(held)}:
         yield finding("architectures-differ", facts.evidence("torch.architectures"), built=built, told=" ".join(told))
 

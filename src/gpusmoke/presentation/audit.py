@@ -86,8 +86,23 @@ def is_overview(facts: Facts) -> bool:
     return not any(f"request.{name}" in facts for name in ("driver", "gpu", "diff"))
 
 
+def is_whole(row: Row) -> bool:
+    """Whether a row of a stored record is one that audit wrote."""
+    texts = [row.get("subdir"), *listed(row.get("environments")), *listed(row.get("architectures"))]
+    tables = [row.get("cuda"), row.get("largest"), row.get("pytorch") or {}]
+    return (
+        {"platform", "environments", "pytorch", "architectures", "driver", "unsized"} <= set(row)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(table, dict) for table in tables)
+        and all(isinstance(size, int) for size in [row.get("bytes"), *row["largest"].values()])
+        and all(isinstance(text, str) for table in (row["cuda"], row["pytorch"] or {}) for text in table.values())
+        and all(row[name] is None or isinstance(row[name], str) for name in ("platform", "driver"))
+    )
+
+
 def add_overview(page: Page, rows: Sequence[Row]) -> None:
     """Add the table, and what there is no room for in it."""
+    rows = [row for row in rows if is_whole(row)]
     shared = [(names, row) for names, own in groups(rows).items() for row in own]
     title, *lines = columns([{**cells(row), "": f"  {cells(row)['']}"} for _, row in shared])
     if lines:
@@ -127,6 +142,7 @@ def markdown(record: Record) -> str:
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:
     """All rows, the ones without PyTorch too: a page has the room."""
+    rows = [row for row in rows if is_whole(row)]
     titles = ["platform", "environments", *TITLES[1:-1], "GPUs", "largest (MB)"]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for row in rows:

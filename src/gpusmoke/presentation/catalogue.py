@@ -22,7 +22,8 @@ against a stand-in driver and file tree, those of PyTorch and of the results aga
 against facts made for it. What was brought about on a real GPU too says so: on one H100, driver 580.159.04.
 """
 LIBRARIES = {
-    "cuda": "CUDA error",
+    "cuda": "CUDA error at its start",
+    "kernel": "CUDA error at work",
     "nvml": "NVML error at its start",
     "gpu": "NVML error of one GPU",
 }
@@ -30,7 +31,8 @@ LIBRARIES = {
 
 def blank(text: str) -> str:
     """The text with {words} shown as <words>, since no machine has filled them in."""
-    return re.sub(r"\{(\w+)[^}]*\}", r"<\1>", text)
+    words = re.sub(r"(?<!\{)\{(\w+)[^}]*\}", r"<\1>", text)
+    return words.replace("{{", "{").replace("}}", "}")
 
 
 def to_json() -> list[dict[str, Json]]:

@@ -26,12 +26,12 @@ def mapped() -> dict[str, str]:
 
 def own_copies(loaded: dict[str, str]) -> dict[str, str]:
     """Of the loaded libraries, those outside this environment that it has a copy of: their path, and the copy's."""
-    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    prefix = os.path.realpath(sys.prefix)
     wheels = [Path(path) / "nvidia" for path in sys.path if path.endswith("-packages")]
     copies = {}
     for name, path in loaded.items():
         stem = name.split(".so")[0]
-        if stem == "libcuda" or any(path.startswith(f"{prefix}/") for prefix in prefixes):
+        if stem == "libcuda" or path.startswith(f"{prefix}/"):
             continue  # libcuda is the driver's, and never the environment's
         held = [*(Path(sys.prefix) / "lib").glob(f"{stem}.so*")]
         held += [copy for folder in wheels for copy in folder.glob(f"*/lib/{stem}.so*")]
@@ -41,16 +41,26 @@ def own_copies(loaded: dict[str, str]) -> dict[str, str]:
 
 
 def torch_installations() -> list[str]:
-    """Every installed PyTorch that this Python can see, by who installed it: more than one is one too many."""
-    found = {}
+    """The PyTorch that is imported, and those of this environment that it mixes with: more than one is too many.
+
+    One that lies behind it on the path, in another environment, is never reached, and not told.
+    """
+    found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions(name="torch"):
         place = os.path.realpath(str(distribution.locate_file("torch")))
-        found[place] = f"torch {distribution.version} in {place}"
-    for record in sorted((Path(sys.prefix) / "conda-meta").glob("pytorch-[0-9]*.json")):
-        version = record.name.split("-")[1]
-        if not any(f"torch {version}" in line for line in found.values()):
-            found[record.name] = f"pytorch {version} by conda-meta/{record.name}"
-    return list(found.values())
+        found.setdefault(place, f"torch {distribution.version} in {place}")
+    prefix = os.path.realpath(sys.prefix)
+    told = [line for at, (place, line) in enumerate(found.items()) if at == 0 or place.startswith(f"{prefix}/")]
+    version = (conda_pytorch() or "").split("-")[1:2]
+    if version and not any(line.startswith(f"torch {version[0]} in") for line in told):
+        told.append(f"{conda_pytorch()} in conda-meta")
+    return told
+
+
+def conda_pytorch() -> str | None:
+    """The conda package that PyTorch came with, as NAME-VERSION-BUILD, or None where it did not come so."""
+    records = sorted((Path(sys.prefix) / "conda-meta").glob("pytorch-[0-9]*.json"))
+    return records[0].stem if records else None
 
 
 def cudart_version(loaded: dict[str, str]) -> str | None:

@@ -6,7 +6,7 @@ import ctypes
 import re
 import warnings
 
-from gpusmoke.workers.libraries import library_facts, torch_installations
+from gpusmoke.workers.libraries import conda_pytorch, library_facts, torch_installations
 from gpusmoke.workers.reporter import Reporter
 
 CUDA_ERROR_OUT_OF_MEMORY = 2
@@ -17,6 +17,7 @@ def describe(report: Reporter) -> bool | None:
     """Report the facts torch.* and return torch.cuda.is_available(), or None where PyTorch can't be imported."""
     report.step("while importing PyTorch")
     report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
+    report.fact("torch.package", conda_pytorch(), "conda-meta", None if conda_pytorch() else "no package of conda's")
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything from OSError to SyntaxError

@@ -1,11 +1,28 @@
 """audit through the real command line: on this repository's own lock, and on copies that were altered or damaged."""
 
+import copy
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpusmoke.cli import main
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def stored_audit():
+    """The record of this repository's lock."""
+    pytest.importorskip("rattler")
+    command = [sys.executable, "-P", "-m", "gpusmoke", "audit", "--json"]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "PIXI_PROJECT_ROOT": str(ROOT)}
+    return json.loads(subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout)
 
 
 def ids(found):
@@ -53,6 +70,20 @@ def test_the_record_is_small_and_report_shows_it_again(workspace):
     assert len(done.stdout) < 32 * 1024
     (workspace.folder / "record.json").write_text(done.stdout)
     assert "linux-64-cuda13       2.12.1   cuda130" in workspace.kit("report", "record.json").stdout
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_stored_record_with_odd_rows_is_shown_all_the_same(stored_audit, tmp_path, capsys, data):
+    document = copy.deepcopy(stored_audit)
+    row = data.draw(st.sampled_from(document["facts"]["lock.solves"]["value"]))
+    name = data.draw(st.sampled_from(sorted(row)))
+    if data.draw(st.booleans()):
+        del row[name]
+    else:
+        row[name] = data.draw(st.none() | st.integers() | st.text() | st.just([3]) | st.just({"a": None}))
+    (tmp_path / "odd.json").write_text(json.dumps(document))
+    assert main(["report", str(tmp_path / "odd.json")]) == 0, capsys.readouterr().err
 
 
 def test_the_table_fits_80_columns(workspace):

@@ -145,6 +145,19 @@ def test_a_driver_that_is_older_than_a_call_is_asked_by_its_old_name(machine):
     assert record["facts"]["nvml.gpus"]["value"][0]["clock_reasons"] == 4
 
 
+def test_device_files_that_a_scheduler_refuses_are_told(monkeypatch, fake_root):
+    from gpusmoke.facts import probe_cuda
+
+    def refuse(path, flags):
+        raise PermissionError(path) if path.endswith("nvidia0") else FileNotFoundError(path)
+
+    (fake_root / "dev/nvidia1").write_text("")
+    monkeypatch.setenv("GPUSMOKE_ROOT", str(fake_root))
+    assert probe_cuda.refused() == []
+    monkeypatch.setattr(probe_cuda.os, "open", refuse)
+    assert probe_cuda.refused() == ["nvidia0"]
+
+
 def test_a_library_that_talks_without_end_does_not_hang_the_probe(machine, kit, tmp_path):
     talk = "import sys\nfor _ in range(5000): print('x' * 100, file=sys.stderr)\nraise ModuleNotFoundError('gone')"
     _, found, code = machine(env=shadow(tmp_path, kit, talk))
@@ -190,6 +203,15 @@ def test_an_environment_installed_where_there_was_no_gpu(machine):
     assert [row["environment"] for row in record["facts"]["pixi.installed"]["value"]] == ["cpu", "default"]
 
 
+def test_the_environment_of_another_workspace_that_is_activated_is_not_the_running_one(machine, tmp_path):
+    meta = install(tmp_path / "other", "default", "13.0")
+    prefix = str(meta.parent)
+    record, _, _ = machine(env={"CONDA_PREFIX": prefix, "PIXI_PROJECT_ROOT": str(machine.cwd)})
+    assert record["facts"]["pixi.current"]["value"] is None
+    record, _, _ = machine(env={"CONDA_PREFIX": prefix, "PIXI_PROJECT_ROOT": str(tmp_path / "other")})
+    assert record["facts"]["pixi.current"]["value"]["cuda"] == "13.0"
+
+
 def test_environments_that_lie_elsewhere_are_found_through_pixis_link(machine, tmp_path):
     install(tmp_path / "elsewhere", "default", None)
     (machine.cwd / ".pixi").mkdir()
@@ -213,7 +235,15 @@ def test_pixis_own_word_wins_over_the_prediction(machine):
     assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12, in environment 'default'."
 
 
-@pytest.mark.parametrize("answer", ["not json", "[]", '{"environments_info": null}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "not json",
+        "[]",
+        '{"environments_info": null}',
+        '{"virtual_packages": ["__cuda", 3], "environments_info": ["x"]}',
+    ],
+)
 def test_a_pixi_that_answers_oddly_is_a_fact_with_a_reason(machine, answer):
     program(machine.tools, "pixi", f"echo '{answer}'")
     assert machine()[2] == 0

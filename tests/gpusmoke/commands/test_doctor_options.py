@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gpusmoke.commands.bundle import names_to_hide, without_names
 from gpusmoke.findings import catalogue
 
 
@@ -41,21 +42,21 @@ def test_each_finding_can_be_explained(kind):
     add_entry(page, kind)
     text = page.text()
     assert kind in text.splitlines()[0]
-    assert all(str(code) in text for code in entry.get("cuda", []))
+    assert all(str(code) in text for code in entry.get("cuda", []) + entry.get("kernel", []))
     assert entry.get("link", "") in text
     assert len(entry.get("advice", [])) <= text.count("\n  ")
 
 
 def test_an_explanation_has_cause_code_cure_and_link(kit):
     text = kit("doctor", "--explain", "fabric-manager-down").stdout
-    assert "Known by: CUDA error 802" in text
+    assert "Known by: CUDA error at its start 802" in text
     assert "Fabric Manager" in text
     assert "\n  systemctl status nvidia-fabricmanager" in text
     assert "https://" in text
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"), [("uvm-mising", "uvm-missing"), ("fabric", "fabric-manager-down"), ("zzz", "--list")]
+    ("asked", "hint"), [("uvm-missin", "uvm-missing"), ("fabric", "fabric-manager-down"), ("zzz", "--list")]
 )
 def test_an_unknown_finding_is_told_with_the_nearest_one(kit, asked, hint):
     done = kit("doctor", "--explain", asked)
@@ -84,6 +85,7 @@ def test_a_bundle_holds_what_a_report_needs_and_names_nobody(kit, talkative, val
         "doctor", "--bundle", str(path), env={"USER": "anna", "HOME": str(home), "LD_LIBRARY_PATH": f"{home}/lib"}
     )
     assert done.returncode == 0
+    assert f"wrote {path}" in done.stderr
     text = path.read_text()
     record = json.loads(text)
     valid(record)
@@ -91,8 +93,29 @@ def test_a_bundle_holds_what_a_report_needs_and_names_nobody(kit, talkative, val
         assert f"bundle.{fact}" in record["facts"]
     assert "NVRM" in record["facts"]["bundle.kernel_log"]["value"][0]
     assert record["facts"]["env.LD_LIBRARY_PATH"]["value"] == "~/lib"
-    for name in ("anna", "somebody", "12345", f"host {platform.node()}"):
+    for name in ("anna", "somebody", "12345"):
         assert name not in text, name
+
+
+def test_host_and_user_are_taken_out_and_ordinary_words_are_not(monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: "annas-box.example.org")
+    monkeypatch.setenv("USER", "anna")
+    value = {"gpu": ["anna@annas-box: /home/anna/x", "annas-box.example.org", "susanna"]}
+    assert without_names(value, names_to_hide()) == {"gpu": ["USER@HOST: /home/USER/x", "HOST", "susanna"]}
+    monkeypatch.setattr("platform.node", lambda: "gpu")
+    monkeypatch.setenv("USER", "nvidia")
+    assert without_names("gpu nvidia-smi", names_to_hide()) == "gpu nvidia-smi"
+
+
+def test_a_bundle_is_not_cut_however_long_nvidia_smi_talks(kit, tools, tmp_path):
+    (tools / "nvidia-smi").write_text(
+        "#!/bin/sh\ni=0; while [ $i -lt 3000 ]; do echo 'a line of nvidia-smi -q, this long'; i=$((i+1)); done\n"
+    )
+    (tools / "nvidia-smi").chmod(0o755)
+    path = tmp_path / "long.json"
+    assert kit("doctor", "--bundle", str(path)).returncode == 0
+    assert len(json.loads(path.read_text())["facts"]["bundle.nvidia_smi"]["value"].splitlines()) == 3000
+    assert kit("report", str(path)).returncode == 0
 
 
 def test_a_bundle_never_replaces_a_file(kit, tmp_path):
@@ -102,6 +125,7 @@ def test_a_bundle_never_replaces_a_file(kit, tmp_path):
     assert done.returncode == 2
     assert "is there already" in done.stderr
     assert path.read_text() == "mine"
+    assert kit("doctor", "--list", "--bundle", str(tmp_path / "new.json")).returncode == 2
     assert kit("doctor", "--bundle", str(tmp_path / "no/such/folder.json")).returncode == 2
 
 

@@ -14,7 +14,7 @@ SOURCE = Path(gpusmoke.__file__).parent
 @pytest.mark.parametrize("kind", catalogue())
 def test_an_entry_is_whole(kind):
     entry = catalogue()[kind]
-    assert set(entry) <= {"severity", "title", "advice", "link", "explain", "cuda", "nvml", "gpu", "provoked"}
+    assert set(entry) <= {"severity", "title", "advice", "link", "explain", "cuda", "kernel", "nvml", "gpu", "provoked"}
     assert entry["severity"] in ("problem", "warning", "note", "ok")
     assert len(entry["title"]) > 10
     if entry["severity"] in ("problem", "warning") and kind != "interrupted":
@@ -30,4 +30,4 @@ def test_no_entry_is_without_a_test():
 @pytest.mark.parametrize("kind", catalogue())
 def test_an_entry_is_picked_by_a_rule(kind):
     code = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
-    assert re.search(rf'"{kind}"', code) or {"cuda", "nvml", "gpu"} & set(catalogue()[kind])
+    assert re.search(rf'"{kind}"', code) or {"cuda", "kernel", "nvml", "gpu"} & set(catalogue()[kind])

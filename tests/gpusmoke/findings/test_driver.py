@@ -3,6 +3,7 @@
 import pytest
 
 from gpusmoke.facts import Fact, Facts
+from gpusmoke.findings import catalogue
 from gpusmoke.findings.driver import driver, gpu_present, nvml
 
 GPU = {"index": 0, "name": "NVIDIA H100 80GB HBM3", "mig_mode": 0}
@@ -63,7 +64,8 @@ def lead(*changes, base=BROKEN):
         ([code(804)], "forward-compat-on-geforce", []),
         ([code(102)], "device-not-licensed", []),
         ([code(807)], "mps-problem", []),
-        ([code(304)], "device-node-permission", []),
+        ([code(304)], "cuda-init-failed", []),
+        ([code(304), {"host.closed_nodes": ["nvidia0"]}], "device-node-permission", []),
         ([code(46)], "device-busy", []),
         ([code(2)], "out-of-memory", []),
         ([code(214)], "ecc-uncorrectable", []),
@@ -75,26 +77,34 @@ def lead(*changes, base=BROKEN):
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "-1"}], "visible-devices-empty", []),
         ([code(0), {"env.CUDA_VISIBLE_DEVICES": "7"}], "visible-devices-invalid", []),
         ([code(101), {"env.CUDA_VISIBLE_DEVICES": "0,0"}], "visible-devices-invalid", []),
-        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0", "nvml.gpus": [GPU | {"mig_mode": 1}]}], "mig-no-instance",
-         ["visible-devices-invalid"]),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0", "nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 0}]}],
+         "mig-no-instance", []),
+        ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1}]}], "cuda-no-device", []),  # nobody knows how many
+        # A value that names a GPU of this machine is not the cause, unless it names one twice.
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0"}], "cuda-no-device", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-0a1b", "nvml.gpus": [GPU | {"uuid": "GPU-0A1B2"}]}],
+         "cuda-no-device", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-"}], "visible-devices-invalid", []),
         ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 2}]}], "cuda-no-device", []),
         # Device files, as a real H100 showed them on 2026-11-26
         ([code(999), {"host.device_nodes": ["nvidia0", "nvidiactl"]}], "uvm-missing", []),
         ([code(999), {"host.modules": ["nvidia"]}], "uvm-missing", []),
-        ([code(999), {"env.CUDA_VISIBLE_DEVICES": "0"}], "uvm-missing", ["visible-devices-invalid"]),
+        ([code(999), {"env.CUDA_VISIBLE_DEVICES": "7"}], "uvm-missing", ["visible-devices-invalid"]),
+        ([code(100), {"cuda.refused_nodes": ["nvidia0"], "nvml.gpus": []}], "gpu-not-granted", []),
         ([code(100), {"host.device_nodes": ["nvidia-uvm", "nvidiactl"], "nvml.gpus": []}], "device-node-missing", []),
         ([code(100), {"nvml.gpus": []}], "device-node-missing", []),
         ([code(100), {"nvml.init": {"code": 17}, "nvml.gpus": None}], "device-node-missing", []),
         ([code(100), {"nvml.init": {"code": 4}, "nvml.gpus": None}], "device-node-permission", []),
-        ([code(100), {"host.closed_nodes": ["nvidia0"], "env.CUDA_VISIBLE_DEVICES": "0"}], "device-node-permission",
+        ([code(100), {"host.closed_nodes": ["nvidia0"], "env.CUDA_VISIBLE_DEVICES": "7"}], "device-node-permission",
          ["visible-devices-invalid"]),
         # No driver at all, or half of one
         ([code(100), {"nvml.init": {"code": 9}, "nvml.gpus": None, "host.kernel_module": None, "host.modules": []}],
          "no-driver", []),
-        ([{"cuda.init": None, "cuda.library": None}], "no-driver", []),
+        ([{"cuda.init": None, "cuda.library": None}], "libcuda-missing", []),
+        ([{"cuda.init": None, "nvml.init": None, "host.kernel_module": None}], "no-driver", []),
         ([code(999), {"nvml.init": {"code": 18}, "nvml.gpus": None}], "driver-library-mismatch", ["uvm-missing"]),
-        ([{"cuda.init": None, "host.container": "docker", "host.device_nodes": []}], "container-without-gpu",
-         ["no-driver"]),
+        ([{"cuda.init": None, "nvml.init": None, "host.kernel_module": None, "host.container": "docker",
+           "host.device_nodes": []}], "container-without-gpu", ["no-driver"]),
         ([{"cuda.init": None, "cuda.probe": "hung"}], "cuda-init-hung", []),
         ([{"cuda.init": None, "cuda.probe": "crashed"}], "cuda-init-crashed", []),
     ],
@@ -105,6 +115,14 @@ def test_each_cause_leads_where_it_is_the_most_specific(changes, expected, also)
     assert one.severity == "problem"
     assert one.advice
     assert "{" not in one.title
+
+
+@pytest.mark.parametrize("library", ["cuda", "nvml"])
+def test_every_code_on_file_has_a_whole_sentence(library):
+    for number in sorted({number for entry in catalogue().values() for number in entry.get(library, [])}):
+        changes = code(number) if library == "cuda" else code(999) | {"nvml.init": {"code": number, "text": "x"}}
+        one, _ = lead(changes)
+        assert "{" not in one.title + "".join(one.advice)
 
 
 def test_an_unknown_code_is_told_with_number_name_and_text():

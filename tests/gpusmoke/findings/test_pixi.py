@@ -158,8 +158,13 @@ def test_a_workspace_that_never_asked_for_cuda_is_left_in_peace():
 def test_a_cuda_environment_without_a_driver_will_be_refused():
     changes = UNSEEN | {"cuda.driver_version": None, "pixi.installed": [row("default", "13.0")]}
     (one,) = found(changes, cuda_usable=False)
-    assert (one.id, one.severity) == ("installed-needs-driver", "warning")
-    assert one.advice[0] == "pixi install -e default # installs linux-64-cpu, which fits this machine"
+    assert (one.id, one.severity) == ("installed-for-another-machine", "note")  # a login node, say
+    older = {"pixi.cuda": "12.4", "cuda.driver_version": "12.4"}
+    (one,) = found(changes | older, cuda_usable=True)
+    assert (one.id, one.severity) == ("installed-needs-driver", "problem")
+    assert one.advice[1] == "pixi install -e default # installs linux-64-cuda12, which fits this machine"
+    (one, _) = found(changes | older | {"pixi.installed": [row("cuda13", "13.0"), row("default", "12.0")]})[:2]
+    assert one.severity != "problem"
 
 
 def test_installed_environments_are_named_by_the_manifests_platform():

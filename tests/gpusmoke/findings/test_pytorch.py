@@ -18,6 +18,7 @@ HEALTHY = {
     "torch.installations": ["torch 2.12.1 in /env/lib/python3.14/site-packages/torch"],
     "torch.cudnn": 92000,
     "torch.libraries": {"loaded": {"libcudart.so.13": "/env/lib/libcudart.so.13"}, "shadowed": {}, "cudart": "13.3"},
+    "torch.package": "pytorch-2.12.1-cuda130_mkl_py314_h1_0",
     "pixi.current": {"environment": "cuda13", "cuda": "13.0"},
 }
 
@@ -68,7 +69,7 @@ def test_each_fault_is_named(changes, expected, severity):
         libraries(cudart=None),  # linked in
         {"cuda.devices": [{"capability": "8.9"}]},  # runs the code for 8.6
         {"cuda.devices": [{"capability": "8.7"}]},  # Orin: nobody knows until a kernel has run
-        {"pixi.current": None, "torch.architectures": ["sm_90"]},  # a build of one's own
+        {"torch.package": None, "torch.architectures": ["sm_90"]},  # PyPI's, or a build of one's own
         {"torch.architectures": None},
     ],
 )

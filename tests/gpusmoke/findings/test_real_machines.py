@@ -49,7 +49,7 @@ def test_the_settled_rows_were_at_the_power_cap():
             {"code": 802, "name": "CUDA_ERROR_SYSTEM_NOT_READY", "text": ""},
             "fabric-manager-down",
         ),
-        ("h100-doctor", "cuda.init", None, "no-driver"),
+        ("h100-doctor", "cuda.init", None, "libcuda-missing"),
         ("h100-doctor", "cuda.driver_version", "11.8", "driver-too-old"),
         ("h100-check", "torch.available", False, "gpu-unused"),
     ],

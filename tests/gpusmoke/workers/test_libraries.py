@@ -44,6 +44,11 @@ def test_a_second_pytorch_is_seen(environment, monkeypatch, tmp_path):
     assert sorted(line.split(" in ")[0] for line in torch_installations()) == ["torch 2.12.1", "torch 2.13.0"]
 
 
+def test_one_behind_it_in_another_environment_is_never_reached(environment, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [*sys.path, install(tmp_path / "system/site-packages", "2.6.0")])
+    assert len(torch_installations()) == 1
+
+
 def test_pixis_record_and_its_pytorch_are_one_and_another_version_is_two(environment):
     meta = environment / "conda-meta"
     meta.mkdir()
