@@ -56,7 +56,7 @@ def test_an_explanation_has_cause_code_cure_and_link(kit):
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"), [("uvm-missin", "uvm-missing"), ("fabric", "fabric-manager-down"), ("zzz", "--list")]
+    ("asked", "hint"), [("uvm_missing", "uvm-missing"), ("fabric", "fabric-manager-down"), ("zzz", "--list")]
 )
 def test_an_unknown_finding_is_told_with_the_nearest_one(kit, asked, hint):
     done = kit("doctor", "--explain", asked)
