@@ -67,10 +67,11 @@ def diagnosed(build_cuda: str | None, bundle: Path | None) -> Record:
     machine = Machine()
     # While the driver answers: these take as long as everything else that doctor does itself.
     from gpusmoke.commands.session import Session
-    from gpusmoke.findings import catalogue
+    from gpusmoke.findings import part
     from gpusmoke.findings.machine import diagnose
 
-    catalogue()
+    for name in ("driver", "pixi"):
+        part(name)
     session = Session("doctor", build_cuda=build_cuda)
     with session.interruptible():
         session.facts = session.facts.with_facts(machine.facts())
