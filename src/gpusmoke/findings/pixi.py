@@ -68,9 +68,13 @@ def choice(facts: Facts, cuda_usable: bool) -> Iterator[Finding]:
     if chosen is None:
         allowed = facts.row("pixi.environments").get(name or "")
         if name is not None and isinstance(allowed, list) and allowed:
-            here = [f"{row.get('name')} needs CUDA {row.get('cuda')}" for row in allowed_here(facts, name)]
-            why = ", ".join(here) or f"its platforms are {', '.join(map(str, allowed))}"
-            yield finding("unsupported-platform", evidence, environment=name, why=why)
+            here = allowed_here(facts, name)
+            needs = [f"{row.get('name')} needs CUDA {row.get('cuda')}" for row in here]
+            why = ", ".join(needs) or f"its platforms are {', '.join(map(str, allowed))}"
+            if here and (seen := cuda_seen_by_pixi(facts)):
+                yield newer_driver(facts, name, str(here[-1].get("cuda")), seen)
+            else:
+                yield finding("unsupported-platform", evidence, environment=name, why=why)
         return
     fits = pick(allowed_here(facts, name or "default"), conda_subdir(facts), runs) or {}
     left_unused = cuda_usable and fits.get("cuda") is not None and chosen.get("cuda") is None
@@ -88,6 +92,12 @@ def choice(facts: Facts, cuda_usable: bool) -> Iterator[Finding]:
     # What was installed for a CPU or for a newer driver is told by `installations`.
 
 
+def newer_driver(facts: Facts, environment: str, cuda: str, seen: str) -> Finding:
+    """An environment for a newer CUDA than the driver's, which Pixi 0.77 runs (it refuses only where it sees none)."""
+    evidence = facts.evidence("pixi.cuda", "cuda.driver_version", "pixi.installed")
+    return finding("environment-needs-newer-driver", evidence, environment=environment, cuda=cuda, seen=seen)
+
+
 def installations(facts: Facts) -> Iterator[Finding]:
     """What each environment was installed for: Pixi keeps using that, also where it would pick another platform now."""
     asked = environment_in_question(facts)
@@ -100,8 +110,11 @@ def installations(facts: Facts) -> Iterator[Finding]:
             yield finding(kind, evidence, environment=name, platform=fits["name"])
         elif fits is not None and cuda and version(cuda) > version(cuda_seen_by_pixi(facts)):
             # A machine without a driver, such as a login node, is not the one that it was installed for.
-            here = name == asked and facts.text("cuda.driver_version") is not None
+            here, seen = name == asked and facts.text("cuda.driver_version") is not None, cuda_seen_by_pixi(facts)
             kind = "installed-needs-driver" if here else "installed-for-another-machine"
-            yield finding(kind, evidence, environment=name, cuda=cuda, platform=fits["name"])
+            if here and seen:
+                yield newer_driver(facts, name, str(cuda), seen)
+            else:
+                yield finding(kind, evidence, environment=name, cuda=cuda, platform=fits["name"])
         else:
             yield finding("environment-installed", evidence, environment=name, platform=platform_of(facts, row))

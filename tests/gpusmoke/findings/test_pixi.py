@@ -113,9 +113,16 @@ def test_an_orderly_pixi_gives_no_alarm(changes):
 
 
 def test_why_pixi_will_refuse_is_told():
-    changes = {"pixi.environments": {"default": ["linux-64-cuda13", "linux-64-cuda12"]}, "pixi.cuda": "11.8"}
-    (one,) = [one for one in found(changes, {"cuda.driver_version": "11.8"}) if one.id == "unsupported-platform"]
+    changes = {"pixi.environments": {"default": ["linux-64-cuda13", "linux-64-cuda12"]}, "pixi.cuda": None}
+    (one,) = [one for one in found(changes) if one.id == "unsupported-platform"]
     assert "linux-64-cuda13 needs CUDA 13.0, linux-64-cuda12 needs CUDA 12.0" in one.title
+
+
+def test_an_older_driver_is_not_refused_by_pixi_and_so_named_here():
+    changes = {"pixi.environments": {"default": ["linux-64-cuda13", "linux-64-cuda12"]}, "pixi.cuda": "11.8"}
+    (one,) = found(changes, {"cuda.driver_version": "11.8"})
+    assert (one.id, one.severity) == ("environment-needs-newer-driver", "problem")
+    assert "for CUDA 12.0, and this driver offers 11.8" in one.title
 
 
 @pytest.mark.parametrize(
@@ -161,8 +168,10 @@ def test_a_cuda_environment_without_a_driver_will_be_refused():
     assert (one.id, one.severity) == ("installed-for-another-machine", "note")  # a login node, say
     older = {"pixi.cuda": "12.4", "cuda.driver_version": "12.4"}
     (one,) = found(changes | older, cuda_usable=True)
-    assert (one.id, one.severity) == ("installed-needs-driver", "problem")
-    assert one.advice[1] == "pixi install -e default # installs linux-64-cuda12, which fits this machine"
+    assert (one.id, one.severity) == ("environment-needs-newer-driver", "problem")
+    (one,) = [one for one in found(changes | {"cuda.driver_version": "13.0"}) if one.id == "installed-needs-driver"]
+    assert one.severity == "problem"
+    assert one.advice[1] == "pixi install -e default # installs linux-64-cpu, which fits this machine"
     (one, _) = found(changes | older | {"pixi.installed": [row("cuda13", "13.0"), row("default", "12.0")]})[:2]
     assert one.severity != "problem"
 
