@@ -161,12 +161,10 @@ def places(value, path=()):
 
 
 REAL_DOCUMENT = json.loads((Path(__file__).parent / "data/h100-smoke.json").read_text())
-PLACES = [place for place in places(REAL_DOCUMENT) if place]
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(PLACES), ODD, st.booleans())
-def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path, capsys, place, odd, remove):
+def changed(place, odd, remove):
+    """A real record with one place in it removed, or replaced by something odd."""
     document = copy.deepcopy(REAL_DOCUMENT)
     inner = document
     for key in place[:-1]:
@@ -175,6 +173,16 @@ def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path,
         del inner[place[-1]]
     else:
         inner[place[-1]] = odd
+    return document
+
+
+PLACES = [place for place in places(REAL_DOCUMENT) if place]
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PLACES), ODD, st.booleans())
+def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path, capsys, place, odd, remove):
+    document = changed(place, odd, remove)
     path = tmp_path / "odd.json"
     path.write_text(json.dumps(document))
     code, printed = main(["report", str(path)]), capsys.readouterr()
@@ -186,14 +194,7 @@ def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path,
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from(PLACES), ODD | st.sampled_from(["problem", "bf16", -1, 2.0, True]), st.booleans())
 def test_the_schema_means_to_us_what_it_means_to_jsonschema(place, odd, remove):
-    document = copy.deepcopy(REAL_DOCUMENT)
-    inner = document
-    for key in place[:-1]:
-        inner = inner[key]
-    if remove:
-        del inner[place[-1]]
-    else:
-        inner[place[-1]] = odd
+    document = changed(place, odd, remove)
     schema = {name: rule for name, rule in record_schema().items() if name != "allOf"}  # the verdict is not read
     assert (mismatch(document, schema) is None) == jsonschema.Draft202012Validator(schema).is_valid(document)
 

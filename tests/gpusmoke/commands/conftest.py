@@ -4,13 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import jsonschema
 import pytest
 
-import gpusmoke
-
 ROOT = Path(__file__).parents[3]
-SCHEMA = json.loads((Path(gpusmoke.__file__).parent / "data/record.schema.json").read_text())
 # Packages of the lock that tests put in each other's place.
 PACKAGES = {
     "pytorch cuda130": "linux-64/pytorch-2.12.1-cuda130_mkl_py314_h5d99997_300",
@@ -28,8 +24,8 @@ PACKAGES = {
 class Workspace:
     """A copy of pixi.toml and pixi.lock that tests alter, and the program run in it."""
 
-    def __init__(self, kit):
-        self.kit, self.folder = kit, kit.cwd
+    def __init__(self, kit, valid):
+        self.kit, self.valid, self.folder = kit, valid, kit.cwd
         for name in ("pixi.toml", "pixi.lock"):
             self.copy(name, name)
 
@@ -67,7 +63,7 @@ class Workspace:
         done = self.kit("audit", "--json", *args)
         assert done.stderr == ""
         record = json.loads(done.stdout)
-        jsonschema.validate(record, SCHEMA)
+        self.valid(record)
         return record, done.returncode
 
     def found(self, *args):
@@ -77,5 +73,5 @@ class Workspace:
 
 
 @pytest.fixture
-def workspace(kit):
-    return Workspace(kit)
+def workspace(kit, valid):
+    return Workspace(kit, valid)
