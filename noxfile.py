@@ -25,6 +25,9 @@ GROUPS = {"tools": ["tools"], "gpu": ["gpu", "test"], "lint": ["lint"]}
 # Bytes to download and on disk, on linux-64; elsewhere PyTorch comes without CUDA and is smaller.
 SIZES = {"tools": (27e6, 135e6), "gpu": (3.0e9, 6.1e9), "lint": (40e6, 140e6)}
 
+# The suite waits for programs most of the time. More at once would need much memory: some tests import PyTorch.
+PARALLEL = ["--numprocesses=auto", "--maxprocesses=4"]
+
 # The tool's own words are all that should be seen.
 logging.getLogger("nox").setLevel(logging.WARNING)
 
@@ -72,12 +75,12 @@ def smoke(session: nox.Session) -> None:
 
 @session
 def test(session: nox.Session) -> None:
-    """Run the tests, in the repository's root; arguments go to pytest."""
+    """Run the tests, in the repository's root; arguments go to pytest (-n0: one after the other, for --pdb)."""
     folder = Path(os.environ.get("INIT_CWD", ROOT) if PIXI else session.invoked_from)
     arguments = session.posargs
     if folder != ROOT:  # paths keep their meaning
         arguments = [str(folder / a) if (folder / a.split("::")[0]).exists() else a for a in arguments]
-    become(session, environment("gpu"), "pytest", *arguments)
+    become(session, environment("gpu"), "pytest", *PARALLEL, *arguments)
 
 
 @session
