@@ -62,6 +62,7 @@ def driver(facts: Facts) -> Iterator[Finding]:
         "text": init.get("text") or "no text",
         "library": facts.text("cuda.library"),
         "count": "",
+        "why": "this machine has an NVIDIA GPU",
     }
     names = [*READ, *(name for name in READ_WHERE_SET if facts.value(name) not in (None, []))]
     yield finding(lead, [*facts.evidence(*names), *also_possible(others)], None, **(told | causes[lead]))
@@ -90,7 +91,7 @@ def all_causes(facts: Facts) -> Iterator[Cause]:
         yield "uvm-missing", {}
     for library, number in (("cuda", code), ("nvml", nvml)):
         for kind in ids_for(library, number):
-            yield kind, {"why": "this machine has an NVIDIA GPU"}
+            yield kind, {}
     if code == CUDA_ERROR_UNKNOWN:
         yield "uvm-missing", {}
         yield from hidden(facts)
@@ -98,7 +99,7 @@ def all_causes(facts: Facts) -> Iterator[Cause]:
         yield "device-node-permission", {}
     if code is None and "cuda.probe" not in facts:
         kernel = nvml == NVML_SUCCESS or facts.text("host.kernel_module") is not None
-        yield ("libcuda-missing" if kernel else "no-driver"), {"why": "this machine has an NVIDIA GPU"}
+        yield ("libcuda-missing" if kernel else "no-driver"), {}
 
 
 def loaded(facts: Facts) -> list[Json]:
@@ -128,7 +129,7 @@ def no_device(facts: Facts) -> Iterator[Cause]:
         yield "gpu-not-granted", {"nodes": ", ".join(f"/dev/{node}" for node in refused)}
     driver_loaded = nvml == NVML_SUCCESS or facts.text("host.kernel_module") is not None or "nvidia" in loaded(facts)
     if not driver_loaded:
-        yield "no-driver", {"why": "this machine has an NVIDIA GPU"}
+        yield "no-driver", {}
     elif system(facts) == "Linux" and not facts.flag("host.wsl"):
         missing = [] if "nvidiactl" in nodes else ["/dev/nvidiactl"]
         missing += [] if any(str(node)[6:].isdigit() for node in nodes) else ["/dev/nvidia0"]

@@ -63,8 +63,8 @@ def steps(facts: Facts) -> Iterator[Finding]:
             if error:
                 code = step.get("error_code")
                 kind = next(iter(ids_for("kernel", code)), "step-failed")
-                words = {"name": "", "library": "", "count": "", "capability": row.get("capability"), "held": "…"}
-                yield finding(kind, evidence, gpu, **words, what=what, text=error, code=code)
+                capability = row.get("capability")
+                yield finding(kind, evidence, gpu, what=what, text=error, code=code, capability=capability, count="")
             elif step.get("passed") is not True:
                 yield finding(
                     "wrong-result", evidence, gpu, what=what, error=step.get("error", "?"), bound=step.get("bound", 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gpusmoke.facts import Facts, listed
 from gpusmoke.findings import Finding, finding
@@ -74,14 +74,13 @@ def build_fits(facts: Facts) -> Iterator[Finding]:
             evidence = facts.evidence("torch.version", "torch.architectures")
             yield finding("arch-not-in-build", evidence, ordinal, capability=capability, held=" ".join(held))
     told = architectures("conda-forge", built) if facts.text("torch.package") else None
-    if told is not None and {code(one) for one in machine_code(told)} != {code(one) for one in machine_code(held)}:
+    if told is not None and machine_code(told) != machine_code(held):
         yield finding("architectures-differ", facts.evidence("torch.architectures"), built=built, told=" ".join(told))
 
 
-def machine_code(entries: list[str] | tuple[str, ...]) -> list[str]:
-    """The entries of an architecture list that stand for machine code, all in one way of writing."""
-    parsed = [one for one in map(code, entries) if one is not None and one.machine]
-    return ["{}.{}".format(*one.capability) for one in parsed]
+def machine_code(entries: Iterable[str]) -> set[tuple[int, ...]]:
+    """The compute capabilities that an architecture list holds machine code for, however it is written."""
+    return {one.capability for one in map(code, entries) if one is not None and one.machine}
 
 
 def pytorch(facts: Facts) -> list[Finding]:

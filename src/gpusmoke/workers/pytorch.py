@@ -17,7 +17,8 @@ def describe(report: Reporter) -> bool | None:
     """Report the facts torch.* and return torch.cuda.is_available(), or None where PyTorch can't be imported."""
     report.step("while importing PyTorch")
     report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
-    report.fact("torch.package", conda_pytorch(), "conda-meta", None if conda_pytorch() else "no package of conda's")
+    package = conda_pytorch()
+    report.fact("torch.package", package, "conda-meta", None if package else "no package of conda's")
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything from OSError to SyntaxError
