@@ -14,12 +14,17 @@ from pathlib import Path
 DEADLINE_SECONDS = 300
 
 
-def rates(results: Path) -> tuple[dict[tuple[str, str], float], float]:
-    """One run's rates by (dtype, regime), and how many seconds the whole run took."""
+def rates(results: Path) -> tuple[dict[str, float], float]:
+    """One run's rates by what was measured, and how many seconds the whole run took."""
     command = [sys.executable, "-m", "gpusmoke", "bench", "--json", "--results", str(results)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=DEADLINE_SECONDS).stdout
     record = json.loads(out)
-    return {(row["dtype"], row["regime"]): row["value"] for row in record["measurements"]}, record["seconds"]
+    return {name(row): row["value"] for row in record["measurements"]}, record["seconds"]
+
+
+def name(row: dict) -> str:
+    """Quantity or format, shape and regime."""
+    return f"{row['dtype'] or row['quantity']:14} {'x'.join(map(str, row['shape'])):16} {row['regime']:8}"
 
 
 def main() -> None:
@@ -31,7 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     (first, seconds), (second, again) = rates(args.results), rates(args.results)
     for key, value in first.items():
-        print(f"{key[0]:5} {key[1]:8} {value:8.2f} {second[key]:8.2f} {100 * (second[key] / value - 1):+6.2f} %")
+        print(f"{key} {value:8.2f} {second[key]:8.2f} {100 * (second[key] / value - 1):+6.2f} %")
     print(f"whole run: {seconds:.1f} s and {again:.1f} s")
 
 

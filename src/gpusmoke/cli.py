@@ -23,7 +23,9 @@ COMMANDS = {
     "check": "torch.cuda.is_available(), and verified work on every GPU",
     "bench": "CUDA matmul benchmark: from rest and settled, verified",
     "smoke": "doctor, check and a short bench: the one command for people and CI",
+    "soak": "minutes or hours of full load, every result compared bit for bit",
     "audit": "what pixi.lock holds and where it runs, without a GPU or network",
+    "compare": "whether a record is slower than an older one, and why",
     "report": "show a stored record",
 }
 EXIT_CODES = "exit codes: 0 healthy, 1 a problem was found, 2 wrong usage, 70 a fault of gpusmoke, 130 interrupted"
@@ -75,16 +77,22 @@ def execute(name: str, arguments: Sequence[str]) -> int:
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
     if args.json:
         sys.stdout.write(record.to_text())
-    elif name == "audit" and args.markdown:
-        from gpusmoke.presentation.audit import markdown
-
-        sys.stdout.write(markdown(record))
+    elif name in ("audit", "compare") and args.markdown:
+        page = "comparison" if name == "compare" else name
+        sys.stdout.write(importlib.import_module(f"gpusmoke.presentation.{page}").markdown(record))
     else:
         show(record, saved)
     if os.environ.get("GITHUB_ACTIONS") == "true" and name != "report":
         from gpusmoke.presentation.annotations import annotate
 
         annotate(record)
+    if getattr(args, "save_baseline", None) is not None:
+        from gpusmoke.baseline import save as keep
+
+        try:
+            print(f"Baseline: {keep(record, args.save_baseline)}", file=sys.stderr)
+        except UsageError as error:
+            unsaved = unsaved or error
     if unsaved is not None:
         print(f"gpusmoke: {unsaved}", file=sys.stderr)
         return record.exit_code or USAGE

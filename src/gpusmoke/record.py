@@ -6,9 +6,9 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from gpusmoke import __version__
 from gpusmoke.errors import HEALTHY, INTERRUPTED, PROBLEM, UsageError
@@ -23,15 +23,14 @@ SHORTEST_SERIES = 8
 CUTS = ((400, 100), (120, 40), (60, 16))
 
 
-@dataclass
-class Record:
+class Record(NamedTuple):
     """One run. `verdict` follows from the rest: an incomplete run is never healthy."""
 
     command: str
     started: str
     seconds: float = 0.0
     complete: bool = True
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = Facts()
     findings: Sequence[Finding] = ()
     measurements: Sequence[dict[str, Json]] = ()
     version: str = __version__

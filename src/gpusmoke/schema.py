@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from gpusmoke.facts import Json
 
@@ -30,7 +30,7 @@ IGNORED = {"$schema", "$id", "$defs", "title", "description", "allOf"}
 @cache
 def record_schema() -> dict[str, Json]:
     """The published schema of a record."""
-    text = (files("gpusmoke") / "data/record.schema.json").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "data/record.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Json] = json.loads(text)
     return schema
 

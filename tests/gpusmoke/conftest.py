@@ -1,4 +1,5 @@
-"""Drives the real program through machines that are not there: a stand-in driver, a file tree, a clean environment.
+"""Drives the real program through machines that are not there: a stand-in driver, a file tree, a clean environment,
+and a copy of this repository's manifest and lock.
 
     def test_fabric_manager_down(driver, fake_root, kit):
         env = driver({"cuInit": 802}) | {"GPUSMOKE_ROOT": str(fake_root)}
@@ -13,6 +14,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,9 +25,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from gpusmoke.measuring import METHOD
+
 HERE = Path(__file__).parent
 FAULTS = HERE / "faults"
-SOURCES = HERE.parents[1] / "src"
+ROOT = HERE.parents[1]
+SOURCES = ROOT / "src"
 
 LIBRARIES = {
     "libcuda.so.1": ("state.c", "cuda.c"),
@@ -64,6 +69,19 @@ nvidia 14012416 1 nvidia_uvm, Live 0x0000000000000000 (OE)
 """
 KERNEL = "Linux version 6.8.0-60-generic (buildd@builder) (gcc 13.3.0) #63-Ubuntu SMP PREEMPT_DYNAMIC\n"
 
+# Packages of the lock that tests put in each other's place.
+PACKAGES = {
+    "pytorch cuda130": "linux-64/pytorch-2.12.1-cuda130_mkl_py314_h5d99997_300",
+    "pytorch cuda129": "linux-64/pytorch-2.12.1-cuda129_mkl_py314_h89d6db0_300",
+    "pytorch cpu": "linux-64/pytorch-2.12.1-cpu_mkl_py314_h8b22790_100",
+    "libcublas 13": "linux-64/libcublas-13.6.0.2-h676940d_0",
+    "libcublas 12": "linux-64/libcublas-12.9.2.10-h676940d_0",
+    "cuda-version 13": "noarch/cuda-version-13.3-hcbadf70_3",
+    "cuda-version 12": "noarch/cuda-version-12.9-h4f385c5_3",
+    "colorlog": "noarch/colorlog-6.11.0-pyh8f84b5b_0",
+    "hyperframe": "noarch/hyperframe-6.1.0-pyhd8ed1ab_0",
+}
+
 SCHEMA = json.loads((SOURCES / "gpusmoke/data/record.schema.json").read_text())
 
 State = str | Mapping[str, object] | None
@@ -93,13 +111,19 @@ def build_driver() -> Callable[[tuple[str, ...], Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiler() -> tuple[str, ...]:
+    """The command of a C compiler."""
+    found = c_compiler()
+    if found is None:
+        pytest.skip("needs a C compiler: cc, or `pip install ziglang`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def libraries(compiler: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the stand-in driver's two libraries."""
     if sys.platform != "linux":
         pytest.skip("the stand-in driver is built for Linux")
-    compiler = c_compiler()
-    if compiler is None:
-        pytest.skip("needs a C compiler: cc, or `pip install ziglang`")
     return build(compiler, tmp_path_factory.mktemp("driver"))
 
 
@@ -131,12 +155,27 @@ class Kit:
     """The real command line, away from what this machine has."""
 
     def __init__(self, tools: Path, cwd: Path) -> None:
-        self.tools, self.cwd = tools, cwd
+        self.tools, self.cwd, self.python = tools, cwd, sys.executable
 
     def environment(self, changes: Mapping[str, str] | None = None) -> dict[str, str]:
         """This process's environment without what tells about this machine's GPUs, Pixi or CI, and the changes."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(MACHINE_VARIABLES)}
         return kept | {"PATH": str(self.tools), "PYTHONPATH": str(SOURCES), "NO_COLOR": "1"} | dict(changes or {})
+
+    def program(self, name: str, body: str) -> None:
+        """Put a shell script on the program's PATH; it finds nothing there itself."""
+        path = self.tools / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def install(self, environment: str, cuda: str | None, workspace: Path | None = None) -> Path:
+        """Lay down what tells that Pixi installed an environment for linux-64 and that CUDA; returns its conda-meta."""
+        meta = (workspace or self.cwd) / ".pixi/envs" / environment / "conda-meta"
+        meta.mkdir(parents=True)
+        packages = [{"name": "__cuda", "version": cuda, "build_string": "0"}] if cuda else []
+        resolved = {"subdir": "linux-64", "virtual_packages": packages}
+        (meta / "pixi").write_text(json.dumps({"environment_name": environment, "resolved_platform": resolved}))
+        return meta
 
     def __call__(
         self,
@@ -147,7 +186,7 @@ class Kit:
     ) -> subprocess.CompletedProcess[str]:
         """Run `python -m gpusmoke ARGS`; `env` changes the clean environment."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "gpusmoke", *args],
+            [self.python, "-m", "gpusmoke", *args],
             cwd=cwd or self.cwd,
             env=self.environment(env),
             stdin=subprocess.DEVNULL,
@@ -225,3 +264,78 @@ def fake_root(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     return root
+
+
+class Workspace:
+    """A copy of pixi.toml and pixi.lock that tests alter, and the program run in it."""
+
+    def __init__(self, kit: Kit, valid: Callable[[object], None]) -> None:
+        self.kit, self.valid, self.folder = kit, valid, kit.cwd
+        for name in ("pixi.toml", "pixi.lock"):
+            self.copy(name, name)
+
+    def copy(self, name: str, new: str) -> None:
+        (self.folder / new).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+
+    def alter(self, name: str, old: str, new: str, count: int = -1) -> None:
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, count), encoding="utf-8")
+
+    def cut(self, name: str, pattern: str) -> None:
+        """Take out the lines that match."""
+        path = self.folder / name
+        text, count = re.subn(rf"(?m)^{pattern}", "", path.read_text(encoding="utf-8"))
+        assert count
+        path.write_text(text, encoding="utf-8")
+
+    def unlock(self, environment: str, name: str = "pixi.lock") -> None:
+        """Take an environment out of a lock."""
+        self.cut(name, rf"  {environment}:\n(    .*\n)+")
+
+    def lock_instead(self, old: str, new: str, name: str = "pixi.lock") -> None:
+        """Let every environment that holds one of PACKAGES hold another; what is known of both stays in the lock."""
+        path = self.folder / name
+        environments, mark, packages = path.read_text(encoding="utf-8").partition("\npackages:\n")
+        old, new = f"{PACKAGES[old]}.conda", f"{PACKAGES[new]}.conda"
+        assert old in environments
+        assert new in packages
+        path.write_text(environments.replace(old, new) + mark + packages, encoding="utf-8")
+
+    def audit(self, *args: str) -> tuple[dict[str, object], int]:
+        """The record, which is valid, and the exit code."""
+        done = self.kit("audit", "--json", *args)
+        assert done.stderr == ""
+        record = json.loads(done.stdout)
+        self.valid(record)
+        return record, done.returncode
+
+    def found(self, *args: str) -> tuple[list[tuple[str, str, str]], int]:
+        """Severity, id and title of each finding, and the exit code."""
+        record, code = self.audit(*args)
+        return [(one["severity"], one["id"], one["title"]) for one in record["findings"]], code
+
+
+@pytest.fixture
+def workspace(kit: Kit, valid: Callable[[object], None]) -> Workspace:
+    """A `Workspace`, in the folder where `kit` runs."""
+    return Workspace(kit, valid)
+
+
+@pytest.fixture
+def edited(kit: Kit) -> Callable[..., str]:
+    """`edited(name, change)`: write a real H100's record, after `change(document)`, where `kit` runs; returns the name.
+
+    Measured by an older version of the method, it is handed out as if by this one.
+    """
+
+    def write(name: str, change: Callable[[dict[str, object]], object] = lambda _: None) -> str:
+        document = json.loads((HERE / "data/h100-bench.json").read_text())
+        for row in document["measurements"]:
+            row["method"] = METHOD
+        change(document)
+        (kit.cwd / name).write_text(json.dumps(document))
+        return name
+
+    return write

@@ -109,7 +109,7 @@ def test_a_folder_that_is_gone_is_told_in_one_sentence(kit, tmp_path):
 
 
 def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
-    (tmp_path / "platform.py").write_text("raise RuntimeError('broken on purpose')")
+    (tmp_path / "tomllib.py").write_text("raise RuntimeError('broken on purpose')")
     search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
     done = kit("doctor", env={"PYTHONPATH": search})
     assert done.returncode == 70

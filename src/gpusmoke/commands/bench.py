@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from gpusmoke.baseline import default_folder
 from gpusmoke.commands.check import positive
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
-from gpusmoke.facts import Facts
+from gpusmoke.facts import Facts, Json
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.rates import judge
 from gpusmoke.measuring.formats import ELEMENT_BYTES, ON_CPU
+from gpusmoke.measuring.shapes import LAYOUTS, Shape
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
 from gpusmoke.workers.parent import Crew
@@ -19,32 +24,80 @@ from gpusmoke.workers.parent import Crew
 EXAMPLES = """\
 examples:
   pixi run bench                           every number format, under a minute
+  pixi run bench --quick                   two products, in 20 s
   pixi run bench --dtype bf16,fp8          only these
-  pixi run bench --shape 4096x8192x1024    M x N x K; or one number for a cube
-  pixi run bench --seconds 20 --json       shorter; the record on standard output
+  pixi run bench --shape 8192,4096x8192x1024 --layout NT,NN
+  pixi run bench --search                  which shape is fastest here?
+  pixi run bench --save-baseline           later runs of smoke are compared with it
 """
-SECONDS = 46.0
+SECONDS = {"default": 46.0, "quick": 13.0, "full": 200.0, "search": 44.0}
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.
 OVERHEAD_SECONDS = 180.0
+BACKENDS = ("cublas", "triton")
 
 
-def dtypes(text: str) -> list[str]:
-    """A comma-separated list of number formats; each once, in the order given."""
+@dataclass(frozen=True)
+class Request:
+    """What to measure; None stands for what the kit would choose."""
+
+    seconds: float
+    scope: str = "default"
+    dtypes: Sequence[str] | None = None
+    shapes: Sequence[Shape] | None = None
+    layouts: Sequence[str] = ("NT",)
+    backend: str | None = None
+    gpus: Sequence[int] | None = None
+
+    def options(self, ordinal: int) -> dict[str, Json]:
+        """The options of the child for one device."""
+        return {
+            "ordinal": ordinal,
+            "dtypes": self.dtypes,
+            "shapes": self.shapes,
+            "layouts": self.layouts,
+            "scope": self.scope,
+            "backend": self.backend,
+            "seconds": self.seconds,
+        }
+
+
+def listed(text: str, known: Sequence[str], what: str) -> list[str]:
+    """A comma-separated list; each once, in the order given."""
     chosen = list(dict.fromkeys(text.split(",")))
     for name in chosen:
-        if name not in ELEMENT_BYTES:
-            raise argparse.ArgumentTypeError(f"unknown number format {name!r}; choose from {', '.join(ELEMENT_BYTES)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"unknown {what} {name!r}; choose from {', '.join(known)}")
     return chosen
 
 
-def shape(text: str) -> list[int]:
-    """A size, 8192 or 4096x8192x1024, as [M, N, K]."""
-    if not re.fullmatch(r"[1-9]\d{0,6}(x[1-9]\d{0,6}){2}|[1-9]\d{0,6}", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a size: give M x N x K as in 4096x8192x1024, each 1 to 9999999"
-        )
-    sizes = [int(part) for part in text.split("x")]
-    return sizes * 3 if len(sizes) == 1 else sizes
+def dtypes(text: str) -> list[str]:
+    """Number formats."""
+    return listed(text, tuple(ELEMENT_BYTES), "number format")
+
+
+def layouts(text: str) -> list[str]:
+    """How A and then B are stored."""
+    return listed(text.upper(), LAYOUTS, "layout")
+
+
+def shapes(text: str) -> list[Shape]:
+    """Sizes, 8192 or 4096x8192x1024, as (M, N, K)."""
+    found = []
+    for one in dict.fromkeys(text.split(",")):
+        if not re.fullmatch(r"[1-9]\d{0,6}(x[1-9]\d{0,6}){2}|[1-9]\d{0,6}", one):
+            raise argparse.ArgumentTypeError(
+                f"{one!r} is not a size: give M x N x K as in 4096x8192x1024, each 1 to 9999999"
+            )
+        sizes = [int(part) for part in one.split("x")]
+        found.append((sizes[0], sizes[1], sizes[2]) if len(sizes) == 3 else (sizes[0],) * 3)
+    return found
+
+
+def gpus(text: str) -> list[int]:
+    """Numbers of visible GPUs."""
+    if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of GPUs: give their numbers, as in 0,2")
+    return sorted({int(one) for one in text.split(",")})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,45 +108,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"of {','.join(ELEMENT_BYTES)} (default: all that the device has)",
     )
+    parser.add_argument("--shape", type=shapes, metavar="LIST", help="sizes MxNxK of the products (default: by device)")
     parser.add_argument(
-        "--shape", type=shape, metavar="MxNxK", help="size of the product (default: 8192, or what fits)"
+        "--layout",
+        type=layouts,
+        default=["NT"],
+        metavar="LIST",
+        help=f"of {','.join(LAYOUTS)} (default: NT, a linear layer)",
     )
-    parser.add_argument(
-        "--seconds", type=positive, default=SECONDS, help=f"time to spend measuring (default: {SECONDS:.0f})"
+    parser.add_argument("--gpus", type=gpus, metavar="LIST", help="only these, by CUDA's numbers (default: all)")
+    parser.add_argument("--backend", choices=BACKENDS, help="what multiplies (default: cublas, through PyTorch)")
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--quick", action="store_const", dest="scope", const="quick", help="two products, in 20 s")
+    scope.add_argument(
+        "--full", action="store_const", dest="scope", const="full", help="layouts and models' shapes too"
     )
+    scope.add_argument("--search", action="store_const", dest="scope", const="search", help="find the fastest shape")
+    parser.set_defaults(scope="default")
+    parser.add_argument("--seconds", type=positive, help=f"time to spend measuring (default: {SECONDS['default']:.0f})")
     parser.add_argument("--require-gpu", action="store_true", help="exit 1 unless a GPU was measured")
+    parser.add_argument(
+        "--save-baseline",
+        nargs="?",
+        type=Path,
+        const=default_folder(),
+        metavar="FOLDER",
+        help="keep the record as a baseline for smoke (default folder: baselines, in the repository)",
+    )
     add_results_argument(parser)
 
 
-def refuse_what_does_not_fit(facts: Facts, sizes: list[int], names: list[str] | None) -> None:
+def refuse_what_does_not_fit(facts: Facts, request: Request) -> None:
     """Raise UsageError where two sets of operands, in the smallest format asked for, fit no device here."""
-    m, n, k = sizes
-    gpus = [row.get("memory_mib") or 0 for row in facts.rows("cuda.devices")]
-    device = "the largest GPU here" if gpus else "this machine"
-    largest = max(gpus, default=facts.number("host.memory_mib") or 0)
-    smallest = min(ELEMENT_BYTES[name] for name in names or (ELEMENT_BYTES if gpus else ON_CPU))
-    needed = 2 * smallest * (m * k + n * k + m * n) >> 20
-    if largest and needed > largest:
-        raise UsageError(
-            f"--shape {m}x{n}x{k} needs {needed / 1024:.0f} GB, and {device} has {largest / 1024:.0f} GB of memory"
-        )
+    rows = facts.rows("cuda.devices")
+    if request.gpus is not None and (missing := [n for n in request.gpus if n >= len(rows)]):
+        there = f"CUDA shows {len(rows)}" if rows else "there is none here"
+        raise UsageError(f"--gpus names GPU {missing[0]}, and {there}; pixi run doctor lists them")
+    device = "the largest GPU here" if rows else "this machine"
+    largest = max((row.get("memory_mib") or 0 for row in rows), default=facts.number("host.memory_mib") or 0)
+    smallest = min(ELEMENT_BYTES[name] for name in request.dtypes or (ELEMENT_BYTES if rows else ON_CPU))
+    for m, n, k in request.shapes or ():
+        needed = 2 * smallest * (m * k + n * k + m * n) >> 20
+        if largest and needed > largest:
+            raise UsageError(
+                f"--shape {m}x{n}x{k} needs {needed / 1024:.0f} GB, and {device} has {largest / 1024:.0f} GB of memory"
+            )
 
 
-def measure(session: Session, names: list[str] | None, sizes: list[int] | None, seconds: float, quiet: bool) -> None:
+def measure(session: Session, request: Request, quiet: bool) -> None:
     """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
-    if sizes is not None:
-        refuse_what_does_not_fit(session.facts, sizes, names)
-    with Crew("bench", seconds + OVERHEAD_SECONDS) as crew:
-        for ordinal in range(max(1, len(session.facts.rows("cuda.devices")))):
-            crew.start(ordinal, {"ordinal": ordinal, "dtypes": names, "shape": sizes, "seconds": seconds})
+    refuse_what_does_not_fit(session.facts, request)
+    with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
+        for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
+            crew.start(ordinal, request.options(ordinal))
         session.wait_for(crew, Progress(quiet))
 
 
 def run(args: argparse.Namespace) -> Record:
     """Measure every visible GPU. Raises UsageError where the size can't fit."""
-    session = Session("bench", require_gpu=args.require_gpu, bench_deadline=args.seconds + OVERHEAD_SECONDS)
+    request = Request(
+        seconds=args.seconds or SECONDS[args.scope],
+        scope=args.scope,
+        dtypes=args.dtype,
+        shapes=args.shape,
+        layouts=args.layout,
+        backend=args.backend,
+        gpus=args.gpus,
+    )
+    session = Session("bench", require_gpu=args.require_gpu, bench_deadline=request.seconds + OVERHEAD_SECONDS)
     with session.interruptible():
-        measure(session, args.dtype, args.shape, args.seconds, quiet=args.json)
+        measure(session, request, quiet=args.json)
     return session.record(lambda facts: judge(facts, session.measurements))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -98,7 +97,7 @@ def write(record: Record, path: Path) -> None:
         "bundle.nvidia_smi": output("nvidia-smi", "-q"),
         "bundle.kernel_log": kernel_log(),
     }
-    whole = dataclasses.replace(record, facts=Facts(record.facts).with_facts(more))
+    whole = record._replace(facts=Facts(record.facts).with_facts(more))
     document, hidden = whole.to_json(), names_to_hide()  # uncut: a report has the room
     document |= {part: without_names(document[part], hidden) for part in ("facts", "findings")}
     try:

@@ -1,23 +1,82 @@
-"""`report`: shows a stored record."""
+"""`report`: shows a stored record, on the terminal, as one HTML file, or as Markdown."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from gpusmoke.errors import UsageError
 from gpusmoke.record import Record, read
 
 EXAMPLES = """\
 examples:
-  pixi run report results/smoke-20261124T101500Z.json
+  pixi run report results/smoke-20261124T101500Z.json          on the terminal
+  pixi run report results/bench-20261124T101500Z.json --html   one HTML file beside it
+  pixi run report results/bench-20261124T101500Z.json --html page.html
+  pixi run report results/smoke-20261124T101500Z.json --markdown >> "$GITHUB_STEP_SUMMARY"
 """
+PACKAGES = ("matplotlib", "jinja2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
-    parser.add_argument("record", type=Path, help="a record that bench or smoke wrote, or that --json printed")
+    parser.add_argument(
+        "record", type=Path, nargs="?", help="a record that bench or smoke wrote, or that --json printed"
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        default=False,
+        metavar="FILE",
+        help="write it as one HTML file that needs nothing else (default: the record's name with .html)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
 
 
-def run(args: argparse.Namespace) -> Record:
-    """Read the record back. Raises UsageError where it is none."""
-    return read(args.record)
+def run(args: argparse.Namespace) -> Record | str:
+    """Read the record back and show it. Raises UsageError where that can't be done."""
+    if args.json and args.markdown:
+        raise UsageError("--json and --markdown both want standard output: give one of them")
+    path, target = args.record, args.html
+    if path is None and target:  # `report --html RECORD`: argparse takes it for the FILE
+        path, target = target, None
+    if path is None:
+        raise UsageError("name a record, as in: pixi run report results/bench-20261124T101500Z.json")
+    record = read(path)
+    if target is not False:
+        page = page_path(path, target)
+        page_writer()(record, page)
+        if args.json or args.markdown:
+            print(f"Report: {page}", file=sys.stderr)
+        else:
+            return f"Report: {page}\n"
+    if args.markdown:
+        from gpusmoke.presentation.markdown import markdown
+
+        return markdown(record)
+    return record
+
+
+def page_path(record: Path, target: Path | None) -> Path:
+    """Where the page goes: beside the record, into a folder, or where the user says."""
+    if target is None:
+        return record.with_suffix(".html")
+    return target / record.with_suffix(".html").name if target.is_dir() else target
+
+
+def page_writer() -> Callable[[Record, Path], None]:
+    """The function that draws and writes. Raises UsageError where a package is missing that only it needs."""
+    try:
+        from gpusmoke.presentation.html.page import write
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in PACKAGES:
+            raise
+        raise UsageError(
+            f"report --html draws with {' and '.join(PACKAGES)}, and this Python lacks {missing}: "
+            f"pip install {' '.join(PACKAGES)}"
+        ) from None
+    return write

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from gpusmoke.commands.bench import OVERHEAD_SECONDS, measure
+from gpusmoke.baseline import default_folder, judge_against
+from gpusmoke.commands.bench import OVERHEAD_SECONDS, Request, measure
 from gpusmoke.commands.check import add_arguments as add_check_arguments
 from gpusmoke.commands.check import exercise
 from gpusmoke.commands.session import Session, add_results_argument
@@ -30,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `smoke`."""
     add_check_arguments(parser)
     add_results_argument(parser)
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        default=default_folder(),
+        metavar="FOLDER",
+        help="where bench --save-baseline keeps them (default: baselines, in the repository)",
+    )
 
 
 def run(args: argparse.Namespace) -> Record:
@@ -48,5 +57,7 @@ def run(args: argparse.Namespace) -> Record:
         exercise(session, args.timeout, quiet=args.json)
         if not problems(judge(session.facts)):
             seconds = SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU
-            measure(session, DTYPES, None, seconds, quiet=args.json)
-    return session.record(judge)
+            measure(session, Request(seconds, "smoke", DTYPES), quiet=args.json)
+    record = session.record(judge)
+    # Interrupted, or without a GPU, it is compared with nothing.
+    return record._replace(findings=[*record.findings, *judge_against(record, args.baselines)])

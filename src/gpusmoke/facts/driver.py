@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 # cuInit takes 0.3 s on a healthy H100 and a few seconds on a machine with many GPUs and no persistence mode.
 DEADLINE_SECONDS = 20.0
 GRACE_SECONDS = 2.0
+UNASKED = "could not ask: "  # how a probe begins a sentence; any other answer is JSON
 
 
 class Probe:
@@ -56,6 +57,8 @@ class Probe:
         if self.reader.is_alive():
             self.process.kill()  # not waited for: a process stuck in the driver survives SIGKILL
             return {"error": f"no answer within {DEADLINE_SECONDS:.0f} s", "hung": True}
+        if self.line.startswith(UNASKED):
+            return {"error": self.line.removeprefix(UNASKED).strip()}
         try:
             answer = json.loads(self.line)
             if not isinstance(answer, dict):

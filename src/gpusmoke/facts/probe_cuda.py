@@ -1,4 +1,4 @@
-"""Asks the CUDA driver library what it can do and prints the answer as one JSON object.
+"""Asks the CUDA driver library what it can do and prints the answer as one JSON object, or why it could not ask.
 
 A program of its own, without imports from the kit: cuInit may hang or crash, and must not take doctor with it.
 CUresult numbers, attributes 75 and 76 (compute capability) and 16 (multiprocessors) are those of cuda.h.
@@ -7,7 +7,6 @@ CUresult numbers, attributes 75 and 76 (compute capability) and 16 (multiprocess
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import sys
 
@@ -97,12 +96,14 @@ def refused() -> list[str]:
 
 
 def main() -> None:
-    """Print {library, driver_version, init, devices}, or {error} where the library does not load."""
+    """Print {library, driver_version, init, devices, refused}, or why the library does not load."""
     try:
         cuda = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        print(json.dumps({"error": str(error)}))
+        print("could not ask:", ascii(str(error))[1:-1])  # a path in it may not be printable
         return
+    import json  # only now: it takes longer than all else that is done where there is no driver
+
     version, count = ctypes.c_int(), ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))  # works without cuInit, so it is known even when that fails
     code = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))

@@ -1,4 +1,4 @@
-"""Asks NVML (the library behind nvidia-smi) about driver and GPUs and prints the answer as one JSON object.
+"""Asks NVML (the library behind nvidia-smi) about driver and GPUs and prints the answer as probe_cuda.py does.
 
 A program of its own, without imports from the kit, for the same reason as probe_cuda.py. NVML does not initialise
 CUDA, so it can be fine while CUDA is not, and the other way round.
@@ -7,22 +7,23 @@ CUDA, so it can be fine while CUDA is not, and the other way round.
 from __future__ import annotations
 
 import ctypes
-import json
 import sys
-from collections.abc import Callable
 
-LIBRARY_NOT_FOUND = {"code": 12, "text": "NVML Shared Library Not Found"}
+LIBRARY_NOT_FOUND = '{"init": {"code": 12, "text": "NVML Shared Library Not Found"}}'
 
 if sys.platform != "win32":
-    try:  # asked before pynvml is imported, which takes as long as all else that doctor does where there is no driver
+    try:  # asked before the rest is imported, which takes as long as all else that doctor does where there is no driver
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
-        print(json.dumps({"init": LIBRARY_NOT_FOUND}))
+        print(LIBRARY_NOT_FOUND)
         raise SystemExit from None
 try:
+    import json
+    from collections.abc import Callable
+
     import pynvml as nvml
 except ImportError as error:  # a Python that was not made for the kit, as in a vendor's container
-    print(json.dumps({"error": f"{error}: pip install nvidia-ml-py"}))
+    print(f"could not ask: {error}: pip install nvidia-ml-py")
     raise SystemExit from None
 
 
@@ -54,6 +55,17 @@ def processes(handle: object) -> list[dict[str, object]]:
     """The programs that use a GPU, and how much of its memory, where that is told."""
     running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MOST_PROCESSES]
     return [{"pid": one.pid, "mib": one.usedGpuMemory and one.usedGpuMemory >> 20} for one in running]
+
+
+def fabric_state(handle: object) -> int:
+    """How far a GPU has come in joining the others behind NVSwitch: NVML_GPU_FABRIC_STATE_….
+
+    A driver that is older than this call is not asked by its old name: nvidia-ml-py spells the structure of that with a
+    UUID of 80 bytes instead of 16, and so finds 0, "not supported", behind the driver's answer.
+    """
+    info = nvml.c_nvmlGpuFabricInfo_v2_t()
+    nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
+    return int(info.state)
 
 
 def gpu(index: int) -> dict[str, object]:
@@ -104,6 +116,7 @@ def gpu(index: int) -> dict[str, object]:
     if "remapped_rows" in unread:  # cards before Ampere retire whole pages instead
         read("retired_pages_pending", lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
     read("recovery_action", lambda: field_value(handle, nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION))
+    read("fabric_state", lambda: fabric_state(handle))
     read("mig_mode", lambda: nvml.nvmlDeviceGetMigMode(handle)[0])
     if fields.get("mig_mode"):
         read("mig_devices", lambda: mig_devices(handle))

@@ -18,6 +18,7 @@ from gpusmoke.facts import Fact, Json
 from gpusmoke.facts.host import read
 
 PIXI_DEADLINE_SECONDS = 15.0
+CONFLICT_MARKS = ("<<<<<<<", ">>>>>>>")
 
 
 def project_root() -> Path | None:
@@ -50,12 +51,12 @@ def read_manifest(project: Path | None) -> dict[str, Json]:
     try:
         manifest = tomllib.loads((project / name).read_text(encoding="utf-8"))
         name = "pixi.lock"
-        lock = (project / name).read_text(encoding="utf-8") if (project / name).exists() else "version:"
+        lock = (project / name).read_bytes().decode() if (project / name).exists() else "version:"
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{name} can't be read ({error}); restore it: git checkout -- {name}") from None
-    if re.search(r"^(<<<<<<<|>>>>>>>)", lock, re.MULTILINE):
+    if lock.startswith(CONFLICT_MARKS) or any(f"\n{mark}" in lock for mark in CONFLICT_MARKS):
         cure = "take one side and update it: git checkout --ours pixi.lock && pixi lock"
         raise UsageError(f"pixi.lock holds a merge conflict; {cure}")
     if not lock.startswith("version:"):

@@ -8,6 +8,7 @@ An entry of the catalogue is named after its id and holds
     explain     what is behind it, for `doctor --explain`
     cuda, nvml  codes of the driver's two libraries, at their start, that mean this
     gpu         NVML's codes about one GPU; kernel: CUDA's codes once PyTorch is at work
+    tested      what stands in for the machine where tests drive the real program into it (presentation/catalogue.py)
     provoked    how it was brought about on a real GPU, and what was seen
 """
 
@@ -15,17 +16,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
 
 from gpusmoke.facts import Json
 
-FILES = ("driver", "pixi", "health", "torch", "bench", "audit")  # those that doctor needs come first
+DATA = Path(__file__).parents[1] / "data/findings"
+FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare")  # those that doctor needs come first
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing the facts mean: `gpu` is the ordinal of the GPU it is about, or None for the machine."""
 
     id: str
@@ -38,20 +39,19 @@ class Finding:
 
     def to_json(self) -> dict[str, Json]:
         """The finding as it stands in a record."""
-        return {**asdict(self), "evidence": list(self.evidence), "advice": list(self.advice)}
+        return {**self._asdict(), "evidence": list(self.evidence), "advice": list(self.advice)}
 
     @classmethod
     def from_json(cls, document: dict[str, Json]) -> Finding:
         """The finding of a record that was read back."""
-        known = {field.name: document[field.name] for field in fields(cls)}
+        known = {name: document[name] for name in cls._fields}
         return cls(**{**known, "evidence": tuple(known["evidence"]), "advice": tuple(known["advice"])})
 
 
 @cache
 def part(name: str) -> dict[str, dict[str, Json]]:
     """One file of the catalogue: reading all would take doctor a tenth of its time."""
-    text = (files("gpusmoke") / f"data/findings/{name}.toml").read_text(encoding="utf-8")
-    entries: dict[str, dict[str, Json]] = tomllib.loads(text)
+    entries: dict[str, dict[str, Json]] = tomllib.loads((DATA / f"{name}.toml").read_text(encoding="utf-8"))
     return entries
 
 
@@ -87,7 +87,7 @@ def merged(findings: Sequence[Finding]) -> list[Finding]:
     for one in findings:
         first = found.setdefault((one.id, one.gpu, one.title), one)
         evidence = tuple(dict.fromkeys(first.evidence + one.evidence))
-        found[one.id, one.gpu, one.title] = replace(first, evidence=evidence)
+        found[one.id, one.gpu, one.title] = first._replace(evidence=evidence)
     return list(found.values())
 
 

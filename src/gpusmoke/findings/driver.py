@@ -15,6 +15,8 @@ NO_DEVICE_CODES = (CUDA_SUCCESS, CUDA_ERROR_NO_DEVICE, CUDA_ERROR_INVALID_DEVICE
 NVML_SUCCESS, NVML_BLOCKED = 0, 17
 # NVML knows of a GPU: no permission, lost, in need of a reset, a kernel module of another version.
 NVML_CODES_OF_A_GPU = (4, 15, 16, 18)
+# NVML_GPU_FABRIC_STATE_…: how far Fabric Manager has come with a GPU.
+FABRIC_STATES = {0: "not supported", 1: "not started", 2: "in progress", 3: "completed"}
 CUDA_OF_OLDEST_BUILD = 12
 WSL_LIBRARIES = "/usr/lib/wsl/"
 READ = ("cuda.probe", "cuda.init", "cuda.library", "nvml.init", "host.kernel_module", "host.device_nodes")
@@ -65,7 +67,22 @@ def driver(facts: Facts) -> Iterator[Finding]:
         "why": "this machine has an NVIDIA GPU",
     }
     names = [*READ, *(name for name in READ_WHERE_SET if facts.value(name) not in (None, []))]
-    yield finding(lead, [*facts.evidence(*names), *also_possible(others)], None, **(told | causes[lead]))
+    links = fabric_states(facts) if "fabric-manager-down" in causes else []
+    evidence = [*facts.evidence(*names), *links, *also_possible(others)]
+    yield finding(lead, evidence, None, **(told | causes[lead]))
+
+
+def fabric_states(facts: Facts) -> list[str]:
+    """How far the links between the GPUs are set up, as evidence; a GPU without a word on it has no line.
+
+    No cause by themselves: where CUDA starts nonetheless, a GPU that is alone has no links to wait for.
+    """
+    states = [(row.get("index"), row.get("fabric_state")) for row in facts.rows("nvml.gpus")]
+    return [
+        f"NVML GPU {index}: fabric_state: {state}, {FABRIC_STATES.get(state, 'unknown')}"
+        for index, state in states
+        if isinstance(state, int)
+    ]
 
 
 def also_possible(kinds: list[str]) -> list[str]:

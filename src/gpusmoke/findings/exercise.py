@@ -18,7 +18,7 @@ def ordinals(facts: Facts, job: str) -> list[int]:
 
 def devices_used(facts: Facts) -> list[str]:
     """The devices that children worked on, well or not, as PyTorch names them."""
-    rows = [facts.row(f"{job}.{n}") for job in ("check", "bench") for n in ordinals(facts, job)]
+    rows = [facts.row(f"{job}.{n}") for job in ("check", "bench", "soak") for n in ordinals(facts, job)]
     return [str(row["device"]) for row in rows if "device" in row]
 
 
@@ -41,6 +41,8 @@ def children(facts: Facts, job: str) -> Iterator[Finding]:
         ]
         if outcome.get("unkillable"):
             yield finding("worker-unkillable", [f"last step: {where}"], gpu)
+        elif silent := outcome.get("silent_seconds"):
+            yield finding("worker-silent", evidence, gpu, where=where, seconds=silent)
         elif outcome.get("timed_out"):
             yield finding("worker-hung", evidence, gpu, where=where, seconds=facts.value(f"request.{job}_deadline"))
         elif not outcome.get("finished") or outcome.get("exit_code") != 0:

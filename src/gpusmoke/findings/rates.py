@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gpusmoke.facts import Facts, Json
+from gpusmoke.facts import Facts, Json, listed, shown
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
 from gpusmoke.findings.pytorch import pytorch
-from gpusmoke.measuring.clocks import HARMLESS_REASONS, reason_names
+from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, SLOWED_DOWN, reason_names
+from gpusmoke.measuring.expected import shortfalls
+
+LOWERED = 0.99  # of the default: drivers round
+BUSY_PERCENT = 5  # of the time, by another program, before this one began
 
 
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:
@@ -22,38 +26,85 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
     name = row.get("name") or "the device"
     for measurement in mine:
         checked = measurement["verified"]
-        if checked["passed"] is not True and measurement["regime"] == "settled":
+        if checked["passed"] is not True:
             what = "The repeat of the {} product" if checked["repeats_equal"] is False else "The {} product"
+            what = what if measurement["dtype"] else "The {} transfer"
             yield finding(
                 "wrong-result",
                 [f"{key}: {value}" for key, value in checked.items()],
                 gpu,
-                what=what.format(measurement["dtype"]),
+                what=what.format(measurement["dtype"] or measurement["quantity"]),
                 error=checked["error"],
                 bound=checked["bound"],
             )
         if gpu is not None and measurement.get("settled") is False:  # a CPU has no power controller to wait for
             yield finding("not-settled", [], gpu, dtype=measurement["dtype"])
-    reasons = 0
-    for measurement in mine:
-        reasons |= measurement["telemetry"].get("throttle_reasons", 0)
-    if reasons & ~HARMLESS_REASONS:
-        held = ", ".join(reason_names(reasons & ~HARMLESS_REASONS))
-        yield finding("clock-held-down", [f"throttle reasons: {reasons:#x} (NVML)"], gpu, reasons=held)
-    prefix = f"bench.{ordinal}."
-    for left_out in sorted(fact for fact in facts if fact.startswith(prefix)):
-        dtype, text = left_out.removeprefix(prefix), facts[left_out].reason
-        if facts.text(left_out) == "failed":
-            yield finding("step-failed", [f"{dtype}: {text}"], gpu, what=f"The {dtype} benchmark", text=text)
+    yield from slowed(facts, ordinal, gpu, mine)
+    for short in shortfalls(str(name), mine) if gpu is not None else ():
+        row = short.row
+        size = "x".join(map(str, row["shape"]))
+        evidence = [
+            f"expected: {short.low} {row['unit']} or more ({short.source})",
+            f"telemetry: {shown(row['telemetry'])}",
+        ]
+        words = {"dtype": row["dtype"], "regime": row["regime"], "value": f"{row['value']:.4g}", "unit": row["unit"]}
+        yield finding("slower-than-its-model", evidence, gpu, name=name, low=short.low, size=size, **words)
+    for left_out in facts.rows(f"bench.{ordinal}.left_out"):
+        item, text = left_out.get("what"), left_out.get("text")
+        if left_out.get("failed"):
+            yield finding("step-failed", [f"{item}: {text}"], gpu, what=f"The {item} benchmark", text=text)
         else:
-            yield finding("dtype-skipped", [], gpu, dtype=dtype, text=text)
+            yield finding("dtype-skipped", [], gpu, dtype=item, text=text)
+    if best := facts.row(f"bench.{ordinal}.search"):
+        size = "x".join(str(one) for one in listed(best.get("shape")))
+        evidence = facts.evidence(f"bench.{ordinal}.search")
+        yield finding("fastest-shape", evidence, gpu, size=size, layout=best.get("layout"), value=best.get("value"))
     if gpu is not None and mine and not any("datasheet" in measurement for measurement in mine):
         yield finding("peak-unknown", [f"name: {name}"], gpu, name=name)
     if mine:
-        summary = ", ".join(f"{m['dtype']} {m['value']:.4g} {m['unit']} {m['regime']}" for m in mine[:2])
-        yield finding("rates-measured", [], gpu, name=name, summary=summary)
+        yield finding("rates-measured", [], gpu, name=name, summary=summary(mine))
     else:
         yield finding("nothing-measured", [], gpu, name=name)
+
+
+def summary(rows: Sequence[dict[str, Json]]) -> str:
+    """The first product from rest and settled, in words; else whatever was measured first."""
+    first = next((row for row in rows if row["quantity"] == "matmul"), rows[0])
+    same = [row for row in rows if all(row[key] == first[key] for key in ("quantity", "dtype", "shape", "layout"))]
+    what = first["dtype"] or first["quantity"].replace("-", " ")
+    return ", ".join(f"{what} {row['value']:.4g} {row['unit']} {row['regime']}" for row in same)
+
+
+def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str, Json]]) -> Iterator[Finding]:
+    """What held the clock down during the run, and who else was using the GPU."""
+    reasons = 0
+    for row in rows:
+        reasons |= row["telemetry"].get("throttle_reasons", 0)
+    evidence = [f"throttle reasons: {reasons:#x} (NVML)"]
+    if reasons & SLOWED_DOWN:
+        yield finding("clock-held-down", evidence, gpu, reasons=", ".join(reason_names(reasons & SLOWED_DOWN)))
+    if rest := reasons & ~HARMLESS_REASONS & ~SLOWED_DOWN:
+        yield finding("clock-limited", evidence, gpu, reasons=", ".join(reason_names(rest)))
+    card = nvml_row(facts, ordinal)
+    limits = [card.get("power_limit_w"), card.get("power_limit_default_w")]
+    limit, default = (value if isinstance(value, int | float) else None for value in limits)
+    if reasons & POWER_CAP and limit is not None and default is not None and limit < LOWERED * default:
+        evidence.append(f"power limit {limit:.0f} W, default {default:.0f} W (NVML)")
+        words = {"limit": f"{limit:.0f}", "default": f"{default:.0f}", "index": card.get("index")}
+        yield finding("held-by-lowered-power-cap", evidence, gpu, **words)
+    others = facts.row(f"bench.{ordinal}.others")
+    if (others.get("processes") or 0) > 0 or (others.get("utilisation_percent") or 0) > BUSY_PERCENT:
+        evidence = facts.evidence(f"bench.{ordinal}.others")
+        yield finding(
+            "another-process", evidence, gpu, count=others.get("processes"), use=others.get("utilisation_percent")
+        )
+
+
+def nvml_row(facts: Facts, ordinal: int) -> dict[str, Json]:
+    """What NVML tells of the GPU that CUDA calls `ordinal`; it counts otherwise."""
+    devices = facts.rows("cuda.devices")
+    uuid = devices[ordinal].get("uuid") if ordinal < len(devices) else None
+    return next((row for row in facts.rows("nvml.gpus") if uuid is not None and row.get("uuid") == uuid), {})
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

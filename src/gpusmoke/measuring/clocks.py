@@ -15,8 +15,9 @@ REASONS = {
 }
 # Heat, a power brake and the hardware's own protection.
 SLOWED_DOWN = 0x8 | 0x20 | 0x40 | 0x80
+POWER_CAP = 0x4
 # Idle is no throttling, and the power cap is what limits a healthy GPU under full load.
-HARMLESS_REASONS = 0x1 | 0x4
+HARMLESS_REASONS = 0x1 | POWER_CAP
 
 
 def reason_names(bits: int) -> list[str]:

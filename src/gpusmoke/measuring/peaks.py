@@ -86,6 +86,14 @@ def datasheet(name: str, sm_count: int, dtype: str) -> Peak | None:
     return Peak(row.tflops[dtype], row.source)
 
 
+def memory(name: str, sm_count: int) -> Peak | None:
+    """The datasheet's bandwidth of the device's memory in GB/s, or None as for `datasheet`."""
+    row = card(name)
+    if row is None or row.gb_per_second is None or row.multiprocessors not in (None, sm_count):
+        return None
+    return Peak(row.gb_per_second, row.source)
+
+
 def at_clock(name: str, capability: tuple[int, int], sm_count: int, dtype: str, sm_clock_mhz: float) -> float | None:
     """What `sm_count` SMs can do at that clock, in TFLOP/s: SMs x FMA per SM and clock x 2 x clock.
 

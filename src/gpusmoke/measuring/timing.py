@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
 
-Launch = Callable[[int], None]
+Launch = Callable[[int], object]
 """Enqueues the i-th product."""
 
 Mark = torch.Event | float
 
 BURST_SECONDS = 0.012
-BLOCK_SECONDS = 0.1
-# Two successive windows that agree within this count as settled.
-AGREEMENT = 0.01
 
 
 class Timer(Protocol):
@@ -85,60 +82,36 @@ def bursts(launch: Launch, timer: Timer, each: float, rest: float, repeats: int)
     return samples
 
 
-def launches_per_block(each: float) -> int:
-    """How many launches of `each` seconds make a block of about a tenth of a second."""
-    return max(1, round(BLOCK_SECONDS / each))
+def orders(count: int) -> Iterator[list[int]]:
+    """The order of each round, for ever: a Williams design (https://doi.org/10.1071/CH9490149).
 
-
-def stream(launch: Launch, timer: Timer, each: float) -> Iterator[float]:
-    """Launch back to back for ever, one block always queued ahead; yields the seconds per launch of each block."""
-    count = launches_per_block(each)
-    marks = [timer.mark()]
-    number = 0
-    while True:
-        for _ in range(count):
-            launch(number)
-            number += 1
-        marks.append(timer.mark())
-        if len(marks) == 3:
-            yield timer.seconds(marks[0], marks[1]) / count
-            marks.pop(0)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The part of a stream that was measured: seconds per launch of each block, and when (host time)."""
-
-    settled: bool
-    blocks: list[float]
-    started: float
-    ended: float
-
-
-def settle(launch: Launch, timer: Timer, each: float, window: float, settle_for: float, measure_for: float) -> Settled:
-    """Launch back to back; measure once two successive windows agree, or `settle_for` seconds have passed.
-
-    The power controller of an H100 oscillates for 6-8 s with a period of about 1 s, so windows and the measured time
-    are whole seconds: less would measure the phase.
+    Over `count` rounds, twice that where it is odd, everyone is in each place, and after each other one, equally often:
+    so each meets all phases of the power controller's wave, and the clock that each of the others leaves behind.
     """
-    blocks = stream(launch, timer, each)
-
-    def blocks_of(seconds: float) -> list[float]:
-        taken = [next(blocks)]
-        while sum(taken) < seconds / launches_per_block(each):
-            taken.append(next(blocks))
-        return taken
-
-    begun = time.monotonic()
-    settled, before = False, 0.0
-    while not settled and time.monotonic() - begun < settle_for:
-        now = mean(blocks_of(window))
-        settled, before = abs(now / before - 1) < AGREEMENT if before else False, now
-    started = time.monotonic()
-    measured = blocks_of(max(1.0, round(measure_for)))
-    return Settled(settled, measured, started, time.monotonic())
+    first = [(place + 1) // 2 if place % 2 else (count - place // 2) % count for place in range(count)]
+    while True:
+        for order in (first, first[::-1]) if count % 2 else (first,):
+            for shift in range(count):
+                yield [(one + shift) % count for one in order]
 
 
-def mean(samples: list[float]) -> float:
-    """The arithmetic mean of seconds per launch, which weighs each launch alike."""
-    return sum(samples) / len(samples)
+def interleaved(turns: Sequence[tuple[Launch, int]], timer: Timer) -> Iterator[tuple[int, float, float]]:
+    """Let several products take turns for ever, back to back: (launch, how many a turn) each, every one once a round.
+
+    Yields (whose turn it was, seconds per launch, host time of its end). One turn is always queued ahead.
+    """
+    launched = [0] * len(turns)
+    queued: deque[tuple[int, int, Mark, Mark]] = deque()
+    before = timer.mark()
+    for order in orders(len(turns)):
+        for who in order:
+            launch, count = turns[who]
+            for number in range(launched[who], launched[who] + count):
+                launch(number)
+            launched[who] += count
+            after = timer.mark()
+            queued.append((who, count, before, after))
+            before = after
+            if len(queued) > 1:
+                first, many, start, end = queued.popleft()
+                yield first, timer.seconds(start, end) / many, time.monotonic()

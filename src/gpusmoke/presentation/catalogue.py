@@ -17,10 +17,16 @@ HEADING = """\
 Every problem and warning that gpusmoke knows by name. `pixi run doctor --explain ID` tells one in the terminal.
 Written by `pixi run doctor --list --markdown > docs/failures.md` from [the catalogue](../src/gpusmoke/data/findings).
 
-Each of them has a test in which it is found: those of driver, device files, NVML and Pixi run the real program
-against a stand-in driver and file tree, those of PyTorch and of the results against a PyTorch that misbehaves or
-against facts made for it. What was brought about on a real GPU too says so: on one H100, driver 580.159.04.
+Each of them has a [test](../tests/gpusmoke/failures) that drives the real program into it: "tested with" says what
+stands in for the machine there. What was brought about on a real GPU too says so: on one H100, driver 580.159.04.
 """
+STAND_INS = {
+    "driver": "a stand-in driver and file tree",
+    "pixi": "a stand-in Pixi",
+    "pytorch": "a PyTorch that misbehaves",
+    "lock": "an altered pixi.toml and pixi.lock",
+    "record": "edited records",
+}
 LIBRARIES = {
     "cuda": "CUDA error at its start",
     "kernel": "CUDA error at work",
@@ -88,9 +94,9 @@ def to_markdown() -> str:
             lines += [entry["explain"], ""] if "explain" in entry else []
             if advice := entry.get("advice"):
                 lines += ["```console", *(f"$ {blank(step)}" for step in advice), "```", ""]
-            seen = f"Brought about on a real GPU: {entry['provoked']}. " if "provoked" in entry else ""
-            more = f"[More]({entry['link']})" if "link" in entry else ""
-            lines += [f"{seen}{more}".rstrip(), ""]
+            lines += [f"Tested with {' and '.join(STAND_INS[one] for one in entry['tested'])}.", ""]
+            lines += [f"Brought about on a real GPU: {entry['provoked']}.", ""] if "provoked" in entry else []
+            lines += [f"[More]({entry['link']})", ""] if "link" in entry else []
     return "\n".join(lines).rstrip() + "\n"
 
 

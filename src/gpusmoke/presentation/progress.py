@@ -41,7 +41,10 @@ class Progress:
             row = event.content
             where = "CPU" if row["gpu"] is None else f"GPU {row['gpu']}"
             rate = f"{row['value']:.4g} {row['unit']}"
-            self._console.print(f"{self._elapsed()} {where}: {row['dtype']} {row['regime']} {rate}")
+            what = f"{row['dtype']} {row['regime']}" if row["dtype"] else row["quantity"]
+            self._console.print(f"{self._elapsed()} {where}: {what} {rate}")
+        elif event.kind == "line":
+            self._console.print(f"{self._elapsed()} {event.content}")
         elif event.kind == "end":
             self._steps.pop(event.ordinal, None)
         if self._status is not None:

@@ -6,10 +6,9 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from gpusmoke.facts import Json
 from gpusmoke.findings import Finding
 from gpusmoke.record import Record
 
@@ -23,9 +22,6 @@ MARKS = {
 MARK_WIDTH = 9
 PLAIN_WIDTH = 80  # where there is no terminal to ask
 STYLES = {"dim": "2", "green": "32", "cyan": "36", "yellow": "33", "red": "1;31"}
-LEGEND = """\
-T/s: TFLOP/s, TOP/s for int8; %peak: of the datasheet; %clock: of what the
-sampled clock allows; right: verified against float64, and repeats bit-equal"""
 
 
 class Page:
@@ -84,59 +80,6 @@ def show_finding(page: Page, found: Finding) -> None:
             page.add(margin + line, style)
 
 
-def show_measurements(page: Page, rows: Sequence[dict[str, Json]]) -> None:
-    """Add all rates as one table; a column that would say the same in every row is left out."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shapes, gpus = {tuple(row["shape"]) for row in rows}, {row["gpu"] for row in rows}
-    titles = {"GPU": "right", "dtype": "left", "MxNxK": "left", "": "left"}
-    titles |= dict.fromkeys(("T/s", "p10-p90", "%peak", "%clock", "MHz", "W", "C", "right"), "right")
-    if len(shapes) == 1:
-        del titles["MxNxK"]
-    if len(gpus) == 1:
-        del titles["GPU"]
-    table = Table(box=None, pad_edge=False)
-    for title, side in titles.items():
-        table.add_column(title, justify="left" if side == "left" else "right", no_wrap=True)
-    for row in rows:
-        cells = measurement_cells(row)
-        table.add_row(*(cells[title] for title in titles))
-    console = Console(width=max(page.width, PLAIN_WIDTH), no_color=True, highlight=False)
-    with console.capture() as printed:
-        console.print(table)
-    page.add("")
-    if len(shapes) == 1:
-        page.add("C = A B, {} x {} by {} x {}".format(*(rows[0]["shape"][i] for i in (0, 2, 2, 1))), "dim")
-    for line in [*printed.get().splitlines()]:
-        page.add(line.rstrip())
-    for line in LEGEND.splitlines():
-        page.add(line, "dim")
-
-
-def measurement_cells(row: dict[str, Json]) -> dict[str, str]:
-    """One measurement's cells by the title of their column; a dash where there is no number."""
-
-    def number(value: Json, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
-    telemetry = row["telemetry"]
-    return {
-        "GPU": number(row["gpu"], "d"),
-        "dtype": row["dtype"],
-        "MxNxK": "x".join(map(str, row["shape"])),
-        "": row["regime"],
-        "T/s": f"{row['value']:.4g}",
-        "p10-p90": f"{row['p10']:.4g}-{row['p90']:.4g}",
-        "%peak": number(row.get("percent_of_datasheet"), ".1f"),
-        "%clock": number(row.get("percent_of_clock"), ".1f"),
-        "MHz": number(telemetry.get("sm_clock_mhz"), ".0f"),
-        "W": number(telemetry.get("power_w"), ".0f"),
-        "C": number(telemetry.get("temperature_c"), ".0f"),
-        "right": "yes" if row["verified"]["passed"] is True else "NO",
-    }
-
-
 def closing(record: Record) -> str:
     """The one sentence that says it all."""
     bad = [found.id for found in record.findings if found.severity == "problem"]
@@ -157,11 +100,17 @@ def show(record: Record, saved: Path | None = None) -> None:
 
         if is_overview(record.facts):
             add_overview(page, record.facts.rows("lock.solves"))
+    if record.command == "compare":
+        from gpusmoke.presentation.comparison import add_comparison
+
+        add_comparison(page, record.facts)
     # That CUDA was not exercised stands in the first line, before everything else.
     for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
         show_finding(page, found)
     if record.measurements:
-        show_measurements(page, record.measurements)
+        from gpusmoke.presentation.measurements import add_measurements
+
+        add_measurements(page, record.measurements)
     page.add("")
     started = record.started.replace("T", " ").replace("Z", " UTC")
     page.add(f"gpusmoke {record.version} {record.command}, {started}, {record.seconds:.1f} s", "dim")

@@ -1,222 +1,243 @@
-"""What one child does for `bench`: every number format's products on one device, from rest and settled, verified."""
+"""What one child does for `bench`: products and copies on one device, from rest and settled, each verified."""
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from gpusmoke.facts import Json
-from gpusmoke.measuring import METHOD
-from gpusmoke.measuring.dtypes import DTYPES, Dtype, set_precision
-from gpusmoke.measuring.formats import ON_CPU
-from gpusmoke.measuring.peaks import at_clock, datasheet
-from gpusmoke.measuring.statistics import median, quantile, rounded
-from gpusmoke.measuring.telemetry import Telemetry
-from gpusmoke.measuring.timing import CpuTimer, CudaTimer, bursts, estimate, mean, settle
-from gpusmoke.measuring.verify import Verification, same_bits, verify
+from gpusmoke.measuring.dtypes import DTYPES, set_precision
+from gpusmoke.measuring.settling import Round, enough, settled
+from gpusmoke.measuring.shapes import Item, items, leading
+from gpusmoke.measuring.statistics import mean, median, rounded
+from gpusmoke.measuring.telemetry import Rate
+from gpusmoke.measuring.timing import bursts, interleaved
+from gpusmoke.workers.backends import multiplier
+from gpusmoke.workers.bandwidth import transfers
+from gpusmoke.workers.device import Device, device_failed
+from gpusmoke.workers.product import MEMORY_SHARE, Product, bytes_needed, guess, scaled
 from gpusmoke.workers.reporter import Reporter
+from gpusmoke.workers.rows import Row, product_row, transfer_row
 
-SEED = 20261124
-MOST_SETS = 512  # of operands too small to fill the cache: launching them takes longer than computing
-L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTLASS, measurement guidelines)
-VERIFY_SHARE = 0.05  # of the time for one format
-SIZES = {"cuda": (8192, 4096, 2048, 1024), "cpu": (2048, 1024)}
-LONGEST_PRODUCT_SECONDS = 0.06
+VERIFY_SHARE = 0.04  # of the whole time, for all products
+BURST_SHARE = 0.22
+FEWEST_BURSTS, MOST_BURSTS = 3, 8
+REST_SECONDS = 0.2
+BURST_COST_SECONDS = 0.28  # with its rest, and its part of making and verifying the operands
+BANDWIDTH_SECONDS = 2.5
+PERIOD_SECONDS = 1.0  # of the power controller's oscillation; a CPU has none
+LONGEST_TURN_SECONDS, SHORTEST_TURN_SECONDS = 0.25, 0.1
+LEADING_WEIGHT = 5  # the first format settles a cold GPU and has several shapes
+COLD_WINDOW, WARM_WINDOW, CPU_WINDOW = 2.0, 1.0, 0.3  # seconds; two of them have to agree
+SETTLE_SHARE = 0.6  # of a format's time, at most
 LONGEST_PRODUCT_SHARE = 1 / 8  # of the time for one format; what takes longer can't be repeated often enough
-MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How one format's time is spent: its share, bursts and the rest before each, seconds of a window (see settle)."""
-
-    share: float
-    rest: float
-    bursts: int
-    window: float
-
-
-# The settled state takes 6-8 s to reach from cold; later formats find the GPU warm, and need longer to rest.
-COLD = Schedule(share=3.0, rest=0.15, bursts=10, window=2.0)
-WARM = Schedule(share=1.0, rest=0.5, bursts=3, window=1.0)
-
-
-class Device:
-    """The device under test, and what depends on its kind."""
-
-    def __init__(self, name: str) -> None:
-        self.kind = "cpu" if name == "cpu" else "cuda"
-        self.torch_name = name
-        self.generator = torch.Generator(device=name).manual_seed(SEED)
-        if self.kind == "cpu":
-            self.name, self.capability, self.multiprocessors, self.l2_bytes, uuid = "CPU", (0, 0), 0, 0, None
-            self.timer: CpuTimer | CudaTimer = CpuTimer()
-        else:
-            torch.cuda.set_device(name)
-            properties = torch.cuda.get_device_properties(name)
-            self.name, self.capability = properties.name, (properties.major, properties.minor)
-            self.multiprocessors, self.l2_bytes = properties.multi_processor_count, properties.L2_cache_size
-            uuid = f"GPU-{properties.uuid}"
-            self.timer = CudaTimer()
-        self.telemetry = Telemetry(uuid)
-
-    def free_bytes(self) -> int:
-        """Memory that can still be had."""
-        if self.kind == "cpu":
-            return 8 << 30
-        torch.cuda.empty_cache()
-        return int(torch.cuda.mem_get_info()[0])
-
-
-class Product:
-    """One format at one shape: operands, and outputs poisoned so that an element never written shows."""
-
-    def __init__(self, device: Device, dtype: Dtype, shape: tuple[int, int, int]) -> None:
-        m, n, k = shape
-        self.dtype, self.shape, self.device = dtype, shape, device
-        set_bytes = dtype.operand.itemsize * (m * k + n * k)
-        self.sets = min(MOST_SETS, max(2, math.ceil(L2_MULTIPLE * device.l2_bytes / set_bytes)))
-        self.operands = [
-            (dtype.random(m, k, device.generator), dtype.random(n, k, device.generator)) for _ in range(self.sets)
-        ]
-        poison = float("nan") if dtype.output.is_floating_point else -1
-        self.outputs = [
-            torch.full((m, n), poison, dtype=dtype.output, device=device.torch_name) for _ in range(self.sets)
-        ]
-        self.multiply = dtype.product()
-
-    def launch(self, number: int) -> None:
-        """Enqueue one product, on the next set of operands."""
-        at = number % self.sets
-        self.multiply(*self.operands[at], self.outputs[at])
-
-    def verify(self, seconds: float) -> Verification:
-        """Verify what the last launches left, and that one more gives the same bits."""
-        (a, b), c = self.operands[0], self.outputs[0]
-        checked = verify(a, b, c, self.dtype, self.device.generator, seconds)
-        kept = c.clone()
-        self.launch(0)
-        equal = same_bits(kept, c)
-        return Verification(checked.method, checked.passed and equal, checked.error, checked.bound, equal)
-
-
-def bytes_needed(dtype: Dtype, shape: tuple[int, int, int]) -> int:
-    """Device memory for the operands, outputs and the float64 copies that verification makes."""
-    m, n, k = shape
-    return 2 * (dtype.operand.itemsize * (m * k + n * k) + dtype.output.itemsize * m * n) + 8 * (
-        n * k + 3 * 1024 * max(n, k)
-    )
-
-
-def choose_shape(device: Device, dtype: Dtype) -> tuple[int, int, int]:
-    """The largest of SIZES that fits the memory and whose product is short enough to average many."""
-    sizes = sorted(SIZES[device.kind])
-    chosen, seconds_per_flop = (sizes[0],) * 3, 0.0
-    for size in sizes:
-        shape = (size, size, size)
-        if bytes_needed(dtype, shape) > MEMORY_SHARE * device.free_bytes():
-            break
-        if seconds_per_flop * 2 * size**3 > LONGEST_PRODUCT_SECONDS:
-            break
-        chosen = shape
-        seconds_per_flop = estimate(Product(device, dtype, shape).launch, device.timer) / (2 * size**3)
-    return chosen
-
-
-def refuse_what_takes_too_long(device: Device, dtype: Dtype, shape: tuple[int, int, int], seconds: float) -> None:
-    """Raise TooLongError where one product takes too much of `seconds`, judged by the rate of a small one."""
-    size = min(SIZES[device.kind])
-    m, n, k = shape
-    each = estimate(Product(device, dtype, (size, size, size)).launch, device.timer) * (m * n * k / size**3)
-    if each > LONGEST_PRODUCT_SHARE * seconds:
-        raise TooLongError(f"one product of {m}x{n}x{k} would take about {each:.2g} s here: give it more --seconds")
 
 
 class TooLongError(Exception):
     """A product that can't be repeated in the time there is; the message is for the user."""
 
 
+def too_long(item: Item, each: float) -> TooLongError:
+    """The error for a product that takes `each` seconds."""
+    size = "x".join(map(str, item.shape))
+    return TooLongError(f"one product of {size} takes about {each:.1f} s here: give it more --seconds")
+
+
+@dataclass
+class Turn:
+    """One product's part in the rounds: seconds per product of each turn, and the host time of each."""
+
+    product: Product
+    launches: int
+    seconds: list[float] = field(default_factory=list)
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How many rounds at the end were measured, when (host time), and whether the device had come to rest before."""
+
+    rounds: int
+    started: float
+    ended: float
+    resting: bool
+
+
 class Bench:
     """The measurements of one device."""
 
-    def __init__(self, report: Reporter, ordinal: int, device: Device) -> None:
-        self.report, self.ordinal, self.device = report, ordinal, device
+    def __init__(self, report: Reporter, ordinal: int, device: Device, backend: str, seconds: float) -> None:
+        self.report, self.ordinal, self.device, self.backend = report, ordinal, device, backend
+        self.gpu = ordinal if device.kind == "cuda" else None
+        self.rates: list[Rate] = []  # for the timeline
+        self.left_out: list[dict[str, Json]] = []
+        self.verify_seconds, self.verify_each = 0.0, seconds
 
-    def row(
-        self, product: Product, regime: str, seconds: list[float], telemetry: dict[str, Json], checked: Verification
-    ) -> dict[str, Json]:
-        """One measurement as it stands in the record; rates in TFLOP/s (for int8 TOP/s).
+    def product(self, item: Item) -> Product:
+        """The product, which is prepared for its backend."""
+        set_precision(item.dtype)
+        return Product(self.device, item, multiplier(self.backend, DTYPES[item.dtype]))
 
-        Of bursts the median is quoted; of the settled state the mean, since it has to average over whole periods.
-        """
-        m, n, k = product.shape
-        rates = [2 * m * n * k / s / 1e12 for s in seconds]
-        middle = median(rates) if regime == "burst" else 2 * m * n * k / mean(seconds) / 1e12
-        dtype, device = product.dtype.name, self.device
-        row: dict[str, Json] = {
-            "quantity": "matmul",
-            "gpu": self.ordinal if device.kind == "cuda" else None,
-            "device": device.name,
-            "dtype": dtype,
-            "shape": [m, n, k],
-            "layout": "NT",
-            "regime": regime,
-            "backend": "cublas" if device.kind == "cuda" else "cpu",
-            "method": METHOD,
-            "unit": "TOP/s" if dtype == "int8" else "TFLOP/s",
-            "value": rounded(middle),
-            "statistic": "median" if regime == "burst" else "mean",
-            "p10": rounded(quantile(rates, 0.1)),
-            "p90": rounded(quantile(rates, 0.9)),
-            "samples": [rounded(rate) for rate in rates],
-            "telemetry": telemetry,
-            "verified": checked.to_json(),
-        }
-        peak = datasheet(device.name, device.multiprocessors, dtype)
-        if peak is not None:
-            row |= {"datasheet": peak.value, "datasheet_source": peak.source}
-            row["percent_of_datasheet"] = round(100 * row["value"] / peak.value, 1)
-        if (clock := telemetry.get("sm_clock_mhz")) is not None:
-            limit = at_clock(device.name, device.capability, device.multiprocessors, dtype, clock)
-            if limit is not None:
-                row["percent_of_clock"] = round(100 * row["value"] / limit, 1)
-        return row
+    def verified(self, product: Product) -> Row:
+        """The verdict on what the product's last launches left, as it stands in a measurement."""
+        started = time.monotonic()
+        checked = product.verify(self.verify_each)
+        self.verify_seconds += time.monotonic() - started
+        return checked.to_json()
 
-    def measure(self, dtype: Dtype, shape: tuple[int, int, int] | None, seconds: float, schedule: Schedule) -> None:
-        """Burst, then settled, within about `seconds`."""
-        device = self.device
-        self.report.step(f"in the {dtype.name} benchmark")
-        set_precision(dtype.name)
-        if shape is not None:
-            refuse_what_takes_too_long(device, dtype, shape, seconds)
-        product = Product(device, dtype, shape or choose_shape(device, dtype))
-        each = estimate(product.launch, device.timer)
+    def burst(self, item: Item, count: int, budget: float) -> None:
+        """`count` bursts, each after a rest; refused with TooLongError where a launch takes too much of `budget`."""
+        self.report.step(f"in the {item.dtype} benchmark, {name_of(item)} from rest")
+        longest = LONGEST_PRODUCT_SHARE * budget
+        if item.fixed and (each := guess(self.device, item)) > 2 * longest:  # a guess, on the high side
+            raise too_long(item, each)
+        product = self.product(item)
+        each = product.prepare()
+        if item.fixed and each > longest:
+            raise too_long(item, each)
         begun = time.monotonic()
-        count = max(1, min(schedule.bursts, round(seconds / 4 / each)))
-        short = bursts(product.launch, device.timer, each, schedule.rest, count)
-        rested = time.monotonic()
-        left = max(seconds - (rested - begun), seconds / 4)  # products that are slow may have used it up
-        long = settle(
-            product.launch,
-            device.timer,
-            each,
-            window=schedule.window,
-            settle_for=left * 0.6,
-            measure_for=left * 0.4,
-        )
-        checked = product.verify(VERIFY_SHARE * seconds)
-        burst_row = self.row(product, "burst", short, device.telemetry.between(begun, rested), checked)
-        self.report.measurement(burst_row)
-        settled_row = self.row(
-            product, "settled", long.blocks, device.telemetry.between(long.started, long.ended), checked
-        )
-        self.report.measurement({**settled_row, "settled": long.settled})
+        seconds = bursts(product.launch, self.device.timer, each, REST_SECONDS, count)
+        telemetry = self.device.telemetry.summary([(begun, time.monotonic())])
+        rates = [product.rate(each) for each in seconds]
+        self.report.measurement(self.row(product, "burst", median(rates), rates, telemetry))
+
+    def row(self, product: Product, regime: str, value: float, rates: list[float], telemetry: Row) -> Row:
+        """A measurement of the product, whose last launches are verified now."""
+        checked = self.verified(product)
+        return product_row(self.device, self.gpu, self.backend, product.item, regime, value, rates, telemetry, checked)
+
+    def settle(self, chosen: Sequence[Item], seconds: float, window: float) -> dict[Item, float]:
+        """The items in interleaved rounds: first until rate and clock have come to rest, then measured.
+
+        Returns the rate of each in TFLOP/s (TOP/s for int8).
+        """
+        self.report.step(f"in the {chosen[0].dtype} benchmark, settling")
+        turns = [self.turn(item, len(chosen)) for item in chosen]
+        period = PERIOD_SECONDS if self.device.kind == "cuda" else CPU_WINDOW
+        measured = self.rounds(turns, seconds, window, period)
+        watts, values = self.device.telemetry.watts(measured.started, measured.ended), {}
+        for turn in turns:
+            kept, spans = turn.seconds[-measured.rounds :], turn.spans[-measured.rounds :]
+            value, rates = turn.product.rate(mean(kept)), [turn.product.rate(each) for each in kept]
+            row = self.row(turn.product, "settled", value, rates, self.device.telemetry.summary(spans))
+            energy = {"joules_per_tflop": rounded(watts / value)} if watts else {}
+            self.report.measurement({**row, **energy, "settled": measured.resting})
+            values[turn.product.item] = value
+        return values
+
+    def turn(self, item: Item, among: int) -> Turn:
+        """The product, and how often it is launched when it is its turn."""
+        product = self.product(item)
+        each = product.prepare()
+        length = min(LONGEST_TURN_SECONDS, max(SHORTEST_TURN_SECONDS, PERIOD_SECONDS / among))
+        return Turn(product, max(1, round(length / each)))
+
+    def rounds(self, turns: Sequence[Turn], seconds: float, window: float, period: float) -> Measured:
+        """Launch round after round for about `seconds`, until those that were measured at rest are enough."""
+        patience = max(SETTLE_SHARE * seconds, min(seconds, 2.5 * window))  # two windows have to fit
+        begun = ended = started = time.monotonic()
+        rest_from: float | None = None
+        rounds: list[Round] = []
+        resting, before = False, 0  # rounds before the measured ones
+        for who, each, at in interleaved([(turn.product.launch, turn.launches) for turn in turns], self.device.timer):
+            turn = turns[who]
+            turn.seconds.append(each)
+            turn.spans.append((ended, at))
+            self.rates.append(Rate(ended, at, turn.product.item.dtype, turn.product.rate(each)))
+            ended = at
+            if sum(len(one.seconds) for one in turns) % len(turns):
+                continue  # the round is not over
+            now = tuple(one.product.rate(one.seconds[-1]) for one in turns)
+            rounds.append(Round(at - started, now, self.device.telemetry.clock(started, at)))
+            started = at
+            if rest_from is None:
+                resting = settled(rounds, window)
+                if resting or at - begun > patience:
+                    rest_from, before = at, len(rounds)
+                    self.report.step(f"in the {turn.product.item.dtype} benchmark, settled")
+            elif at - rest_from >= period and (at - begun >= seconds or enough(rounds[before:], period)):
+                return Measured(len(rounds) - before, rest_from, at, resting)
+        raise AssertionError("products never end")
+
+    def leave_out(self, what: str, error: Exception) -> bool:
+        """Tell what could not be measured; returns whether the device is lost, so that nothing else will work."""
+        failed = isinstance(error, RuntimeError) and device_failed(error)
+        self.left_out.append({"what": what, "failed": failed, "text": str(error).split("\n")[0][:300]})
+        return failed and not isinstance(error, torch.OutOfMemoryError)
 
 
-def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[int] | None, seconds: float) -> None:
+def name_of(item: Item) -> str:
+    """Shape and layout, for people."""
+    return f"{'x'.join(map(str, item.shape))} {item.layout}"
+
+
+def groups(device: Device, chosen: Sequence[Item]) -> list[list[Item]]:
+    """The items by format, in order; what the memory does not hold at once is split."""
+    room, parts = MEMORY_SHARE * device.free_bytes(), list[list[Item]]()
+    for _, same in itertools.groupby(chosen, key=lambda item: item.dtype):
+        parts.append([])
+        used = 0.0
+        for item in same:
+            used += (needed := bytes_needed(DTYPES[item.dtype], item.shape, device.l2_bytes))
+            if used > room and parts[-1]:
+                parts.append([])
+                used = needed
+            parts[-1].append(item)
+    return parts
+
+
+def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, triad: bool) -> None:
+    """Everything of one device within about `seconds`: bursts while it is cool, then the settled state, then copies."""
+    device = worker.device
+    count = round(BURST_SHARE * seconds / BURST_COST_SECONDS / max(1, len(chosen)))
+    count = max(FEWEST_BURSTS, min(MOST_BURSTS, count))
+    left = seconds - count * len(chosen) * BURST_COST_SECONDS - (BANDWIDTH_SECONDS if bandwidth else 0)
+    weights = {item.dtype: LEADING_WEIGHT if item.dtype == chosen[0].dtype else 1 for item in chosen}
+    share = max(left, seconds / 3) / max(1, sum(weights.values()))  # a short run keeps a settled part
+    worker.verify_each = VERIFY_SHARE * seconds / max(1, 2 * len(chosen))
+    done: list[Item] = []
+    for item in chosen:
+        try:
+            set_precision(item.dtype)
+            whole = item if item.fixed else scaled(device, item)
+            if whole not in done:
+                worker.burst(whole, count, share * weights[item.dtype])
+                done.append(whole)
+        except (RuntimeError, TooLongError) as error:  # NotImplementedError is one as well
+            if worker.leave_out(f"{item.dtype} {name_of(item)}", error):
+                return
+    parts = groups(device, done)
+    for number, group in enumerate(parts):
+        window = CPU_WINDOW if device.kind == "cpu" else COLD_WINDOW if number == 0 else WARM_WINDOW
+        time_for_it = share * weights[group[0].dtype] / sum(part[0].dtype == group[0].dtype for part in parts)
+        try:
+            worker.settle(group, time_for_it, window)
+        except RuntimeError as error:
+            if worker.leave_out(f"{group[0].dtype} settled", error):
+                return
+    if bandwidth:
+        worker.report.step("in the copies")
+        try:
+            for transfer in transfers(device, triad):
+                worker.report.measurement(transfer_row(device, worker.gpu, transfer))
+        except RuntimeError as error:
+            worker.leave_out("copies", error)
+
+
+def bench(
+    report: Reporter,
+    ordinal: int,
+    dtypes: list[str] | None,
+    shapes: list[list[int]] | None,
+    layouts: list[str],
+    scope: str,
+    backend: str | None,
+    seconds: float,
+) -> None:
     """Measure on GPU `ordinal` in about `seconds`; where PyTorch sees no GPU, one child measures the CPU.
 
     `dtypes` are the formats asked for, those that the device lacks being told; None stands for all that it has.
@@ -226,6 +247,36 @@ def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[
     if not available and ordinal > 0:
         return
     device = Device(f"cuda:{ordinal}" if available else "cpu")
+    on_cpu = device.kind == "cpu" and backend != "triton"  # PyTorch's own product is not cuBLAS there
+    worker = Bench(report, ordinal, device, "cpu" if on_cpu else backend or "cublas", seconds)
+    describe(report, ordinal, device)
+    unsupported = {name: device.unsupported(dtype) for name, dtype in DTYPES.items()}
+    runnable = [name for name in dtypes or DTYPES if unsupported[name] is None]
+    for name in dtypes or ():
+        if unsupported[name] is not None:
+            worker.left_out.append({"what": name, "failed": False, "text": unsupported[name]})
+    started = time.monotonic()
+    if scope == "search" and runnable:
+        from gpusmoke.workers.search import search
+
+        try:
+            search(worker, leading(runnable), layouts, seconds)
+        except RuntimeError as error:
+            worker.leave_out("the search", error)
+    else:
+        chosen = items(runnable, [(m, n, k) for m, n, k in shapes or []], layouts, scope, device.kind == "cpu")
+        copies = dtypes is None and shapes is None and scope in ("default", "full")
+        measure(worker, chosen, seconds, copies, triad=scope == "full")
+    report.fact(f"bench.{ordinal}.left_out", worker.left_out, "PyTorch")
+    spent = {"measuring": round(time.monotonic() - started, 2), "verifying": round(worker.verify_seconds, 2)}
+    report.fact(f"bench.{ordinal}.seconds", spent, "the host's clock")
+    if timeline := device.telemetry.timeline(worker.rates):
+        report.fact(f"bench.{ordinal}.timeline", timeline, "NVML and CUDA events")
+    device.telemetry.stop()
+
+
+def describe(report: Reporter, ordinal: int, device: Device) -> None:
+    """Report what is measured."""
     report.fact(
         f"bench.{ordinal}",
         {
@@ -239,38 +290,4 @@ def bench(report: Reporter, ordinal: int, dtypes: list[str] | None, shape: list[
         },
         "torch.cuda.get_device_properties",
     )
-    runnable = [dtype for dtype in DTYPES.values() if unsupported(device, dtype) is None]
-    if dtypes is not None:
-        runnable = [dtype for dtype in runnable if dtype.name in dtypes]
-        for name in dtypes:
-            if reason := unsupported(device, DTYPES[name]):
-                report.fact(f"bench.{ordinal}.{name}", None, "PyTorch", reason)
-    worker = Bench(report, ordinal, device)
-    schedules = [COLD, *[WARM] * len(runnable)][: len(runnable)]
-    for dtype, schedule in zip(runnable, schedules, strict=True):
-        share = seconds * schedule.share / sum(each.share for each in schedules)
-        try:
-            worker.measure(dtype, (shape[0], shape[1], shape[2]) if shape else None, share, schedule)
-        except TooLongError as error:
-            report.fact(f"bench.{ordinal}.{dtype.name}", None, "PyTorch", str(error))
-        except RuntimeError as error:  # NotImplementedError is one as well
-            outcome = "failed" if device_failed(error) else None
-            report.fact(f"bench.{ordinal}.{dtype.name}", outcome, "PyTorch", str(error).split("\n")[0][:300])
-    device.telemetry.stop()
-
-
-def device_failed(error: RuntimeError) -> bool:
-    """Whether PyTorch tells of the device failing, rather than of a combination that it does not offer."""
-    text = str(error)
-    if "NOT_SUPPORTED" in text:  # cuBLAS's way to say the latter
-        return False
-    return isinstance(error, torch.OutOfMemoryError) or "CUDA error" in text or "CUDA driver error" in text
-
-
-def unsupported(device: Device, dtype: Dtype) -> str | None:
-    """Why this device can't multiply in this format, or None."""
-    if device.kind == "cpu":
-        return None if dtype.name in ON_CPU else "not measured on a CPU"
-    if device.capability < dtype.least_capability:
-        return "needs compute capability {}.{}".format(*dtype.least_capability)
-    return None
+    report.fact(f"bench.{ordinal}.others", device.others, "NVML, before anything was measured")

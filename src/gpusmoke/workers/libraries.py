@@ -14,23 +14,23 @@ from gpusmoke.facts import Json
 LIBRARY = re.compile(r"lib(cuda|cudart|cublas|cublasLt|cudnn|nvrtc|nccl|cusparse|cusolver|cufft|nvJitLink)\.so[.\d]*$")
 
 
-def mapped() -> dict[str, str]:
-    """The CUDA libraries that this process has loaded, by file name, with their real paths (Linux only)."""
+def mapped() -> list[str]:
+    """The real paths of the CUDA libraries that this process has loaded (Linux only); one may be there twice."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return {}
+        return []
     paths = {line.split(maxsplit=5)[5] for line in lines if line.count("/")}
-    return {Path(path).name: path for path in sorted(paths) if LIBRARY.search(path)}
+    return [path for path in sorted(paths) if LIBRARY.search(path)]
 
 
-def own_copies(loaded: dict[str, str]) -> dict[str, str]:
+def own_copies(loaded: list[str]) -> dict[str, str]:
     """Of the loaded libraries, those outside this environment that it has a copy of: their path, and the copy's."""
     prefix = os.path.realpath(sys.prefix)
     wheels = [Path(path) / "nvidia" for path in sys.path if path.endswith("-packages")]
     copies = {}
-    for name, path in loaded.items():
-        stem = name.split(".so")[0]
+    for path in loaded:
+        stem = Path(path).name.split(".so")[0]
         if stem == "libcuda" or path.startswith(f"{prefix}/"):
             continue  # libcuda is the driver's, and never the environment's
         held = [*(Path(sys.prefix) / "lib").glob(f"{stem}.so*")]
@@ -63,13 +63,17 @@ def conda_pytorch() -> str | None:
     return records[0].stem if records else None
 
 
-def cudart_version(loaded: dict[str, str]) -> str | None:
-    """The version of the CUDA runtime that is loaded, by its own word, or None where it is linked in."""
-    path = next((path for name, path in loaded.items() if name.startswith("libcudart.so")), None)
-    number = ctypes.c_int()
-    if path is None or ctypes.CDLL(path).cudaRuntimeGetVersion(ctypes.byref(number)):
-        return None
-    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+def cudart_version(loaded: list[str]) -> str | None:
+    """The version of the CUDA runtime that is loaded, by its own word, or None where it is linked in.
+
+    Of several the oldest: that is the one which can't do what is asked of it.
+    """
+    versions, number = [], ctypes.c_int()
+    for path in loaded:
+        if Path(path).name.startswith("libcudart.so"):
+            failed = ctypes.CDLL(path).cudaRuntimeGetVersion(ctypes.byref(number))
+            versions += [] if failed else [number.value]
+    return f"{min(versions) // 1000}.{min(versions) % 1000 // 10}" if versions else None
 
 
 def library_facts() -> dict[str, Json]:

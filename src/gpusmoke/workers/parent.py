@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 import subprocess
 import threading
@@ -32,6 +33,8 @@ class Outcome:
     finished: bool = False
     exit_code: int | None = None
     timed_out: bool = False
+    silent_seconds: float | None = None
+    """After how long without a word it was ended, where that is why."""
     unkillable: bool = False
     stray_lines: list[str] = field(default_factory=list)
     """The first lines on the report channel that are no reports."""
@@ -46,6 +49,8 @@ class Worker:
         self.outcome = Outcome()
         self.facts: dict[str, Fact] = {}
         self.measurements: list[dict[str, Json]] = []
+        self.so_far: list[dict[str, Json]] = []
+        """The measurement that goes on, if there is one."""
         self._events = events
         self._process = subprocess.Popen(
             python.command("-m", "gpusmoke.workers.child", job, json.dumps(options)),
@@ -86,9 +91,12 @@ class Worker:
             self.facts[content["name"]] = Fact(content["value"], content["source"], content["reason"])
         elif kind == "measurement":
             self.measurements.append(content)
+            self.so_far = []
+        elif kind == "so far":
+            self.so_far = [content]
         elif kind == "done":
             self.outcome.finished = True
-        else:
+        elif kind != "line":
             raise ValueError(kind)
         self._events.put(Event(self.ordinal, kind, content))
 
@@ -96,9 +104,9 @@ class Worker:
         """Whether the child has ended, even if something that it started still holds its output open."""
         return self._process.poll() is not None
 
-    def end(self, timed_out: bool) -> Outcome:
+    def end(self, timed_out: bool, silent_seconds: float | None = None) -> Outcome:
         """Make sure that the child is gone, or known not to go, and return how it ended."""
-        self.outcome.timed_out = timed_out
+        self.outcome.timed_out, self.outcome.silent_seconds = timed_out, silent_seconds
         if timed_out:
             self._process.kill()
         for _ in range(2):
@@ -125,11 +133,15 @@ class Event:
 
 
 class Crew:
-    """The children of one job, all under one deadline; leaving it ends those that are still there."""
+    """The children of one job, all under one deadline; leaving it ends those that are still there.
 
-    def __init__(self, job: str, deadline_seconds: float) -> None:
+    Where a job takes hours, `silence_seconds` ends a child that has said nothing for so long, and no other.
+    """
+
+    def __init__(self, job: str, deadline_seconds: float, silence_seconds: float | None = None) -> None:
         self.job = job
         self.deadline_seconds = deadline_seconds
+        self.silence_seconds = silence_seconds
         self.workers: list[Worker] = []
         self._events: queue.Queue[Event] = queue.Queue()
         self._end_at = time.monotonic() + deadline_seconds
@@ -148,19 +160,33 @@ class Crew:
 
     def wait(self, show: Callable[[Event], None]) -> None:
         """Listen until every child has ended or the deadline has passed; `show` sees every event."""
-        running = {worker.ordinal for worker in self.workers}
-        while running and (left := self._end_at - time.monotonic()) > 0:
+        heard = {worker.ordinal: time.monotonic() for worker in self.workers}
+        while heard and (left := self._end_at - time.monotonic()) > 0:
+            self._end_the_silent(heard)
             try:
                 event = self._events.get(timeout=min(left, POLL_SECONDS))  # short, so that Ctrl-C is noticed on Windows
             except queue.Empty:
                 # Nothing more to hear from these: a process of theirs that lives on would keep us until the deadline.
-                running -= {worker.ordinal for worker in self.workers if worker.gone()}
+                for worker in self.workers:
+                    if worker.gone():
+                        heard.pop(worker.ordinal, None)
                 continue
             if event.kind == "end":
-                running.discard(event.ordinal)
+                heard.pop(event.ordinal, None)
+            elif event.ordinal in heard:
+                heard[event.ordinal] = time.monotonic()
             show(event)
         for worker in self.workers:
-            worker.end(timed_out=worker.ordinal in running)
+            if worker.outcome.silent_seconds is None:
+                worker.end(timed_out=worker.ordinal in heard)
+
+    def _end_the_silent(self, heard: dict[int, float]) -> None:
+        if self.silence_seconds is None:
+            return
+        for worker in self.workers:
+            if time.monotonic() - heard.get(worker.ordinal, math.inf) > self.silence_seconds:
+                del heard[worker.ordinal]
+                worker.end(timed_out=True, silent_seconds=self.silence_seconds)
 
     def facts(self) -> dict[str, Fact]:
         """All children's facts, and how each ended as JOB.worker.N."""
@@ -174,4 +200,4 @@ class Crew:
 
     def measurements(self) -> list[dict[str, Json]]:
         """All children's measurements."""
-        return [measurement for worker in self.workers for measurement in worker.measurements]
+        return [row for worker in self.workers for row in (*worker.measurements, *worker.so_far)]

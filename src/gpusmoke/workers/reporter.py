@@ -23,6 +23,7 @@ class Reporter:
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        self._turn = threading.Lock()  # a thread that watches the device has its own word
         os.dup2(2, 1)
         threading.Thread(target=self._end_with_parent, daemon=True).start()
 
@@ -31,7 +32,9 @@ class Reporter:
         os._exit(1)
 
     def _say(self, kind: str, content: Json) -> None:
-        self._out.write(f"{PREFIX}{json.dumps({'kind': kind, 'content': content})}\n")
+        text = f"{PREFIX}{json.dumps({'kind': kind, 'content': content})}\n"
+        with self._turn:
+            self._out.write(text)
 
     def step(self, name: str) -> None:
         """What is about to be done: named in the finding if the child ends there."""
@@ -44,6 +47,14 @@ class Reporter:
     def measurement(self, measurement: dict[str, Json]) -> None:
         """A measurement as it stands in the record; sent when it is done, so that an interruption keeps it."""
         self._say("measurement", measurement)
+
+    def so_far(self, measurement: dict[str, Json]) -> None:
+        """A measurement that goes on: it counts if the child ends before it has sent the whole one."""
+        self._say("so far", measurement)
+
+    def line(self, text: str) -> None:
+        """How things stand, to be shown at once and not kept."""
+        self._say("line", text)
 
     def done(self) -> NoReturn:
         """Everything was done; a child that ends without this has failed.

@@ -95,8 +95,3 @@ def test_a_lock_that_slipped_to_the_cpu_leaves_the_gpu_unused(workspace):
     workspace.lock_instead("pytorch cuda130", "pytorch cpu")
     found, _ = workspace.found("--driver", "580", "--subdir", "linux-64")
     assert ids(found) == ["cpu-build-there", "runs-there"]
-
-
-def test_a_system_for_which_there_is_no_cuda_at_all(workspace):
-    found, code = workspace.found("--driver", "580", "--subdir", "osx-arm64")
-    assert (code, ids(found)) == (1, ["no-cuda-build"])

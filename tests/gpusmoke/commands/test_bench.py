@@ -10,55 +10,135 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU")
 
 
+# A CPU may take half a second for the smallest cube in bf16.
+IN_LESS_TIME = """import sys
+if "gpusmoke.workers.child" in sys.orig_argv:
+    from gpusmoke.workers import product; product.SMALLEST = 256
+else:
+    from gpusmoke.commands import smoke; smoke.SECONDS_ON_CPU = 2.0
+"""
+
+
 @pytest.fixture
 def bare_root(tmp_path):
     root = tmp_path / "bare"
     root.mkdir()
-    return {"GPUSMOKE_ROOT": str(root)}
+    return {"GPUSMOKE_ROOT": str(root), "OMP_NUM_THREADS": "1"}  # others test at the same time
 
 
-def test_bench_measures_the_cpu_and_says_so(kit, bare_root, valid):
-    done = kit("bench", "--seconds", "3", "--dtype", "fp32,fp8", "--shape", "300x200x100", env=bare_root, timeout=120)
+def test_bench_measures_what_was_asked_for_on_the_cpu_and_says_so(kit, bare_root, valid):
+    options = ["--dtype", "fp32,fp8,fp32", "--shape", "300x200x100,64,64", "--layout", "nt,TN", "--backend", "cublas"]
+    done = kit("bench", "--seconds", "2", *options, env=bare_root, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ran on the CPU; CUDA was NOT exercised." in done.stdout.splitlines()[0]
     assert "fp8 was not measured: not measured on a CPU" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
     (path,) = (kit.cwd / "results").iterdir()
     record = json.loads(path.read_text())
     valid(record)
-    assert [(row["dtype"], row["regime"], row["gpu"]) for row in record["measurements"]] == [
-        ("fp32", "burst", None),
-        ("fp32", "settled", None),
+    asked = [(layout, shape) for layout in ("NT", "TN") for shape in ([300, 200, 100], [64, 64, 64])]
+    assert [(row["regime"], row["layout"], row["shape"]) for row in record["measurements"]] == [
+        *(("burst", *one) for one in asked),
+        *(("settled", *one) for one in asked),
     ]
     for row in record["measurements"]:
-        assert row["shape"] == [300, 200, 100]
-        assert row["backend"] == "cpu"
+        assert (row["dtype"], row["gpu"]) == ("fp32", None)
+        assert row["backend"] == "cpu"  # whatever was asked for: there is no cuBLAS
         assert row["p10"] <= row["p90"]
-        assert min(row["samples"]) <= row["value"] <= max(row["samples"])  # a mean may lie beyond the quantiles
+        assert min(row["samples"]) * 0.999 <= row["value"] <= max(row["samples"]) * 1.001
         assert row["value"] > 0
         assert row["verified"]["passed"] is True
         assert row["verified"]["repeats_equal"] is True
         assert "percent_of_datasheet" not in row
+        assert "joules_per_tflop" not in row
     assert "fp32 burst" in done.stderr  # progress, a line per measurement where there is no terminal
+    assert [one["id"] for one in record["findings"]] == ["cuda-not-exercised", "dtype-skipped", "rates-measured"]
 
 
-def test_json_is_alone_on_standard_output_and_a_record_is_kept(kit, bare_root):
-    done = kit("bench", "--seconds", "2", "--dtype", "fp32", "--shape", "64", "--json", env=bare_root, timeout=120)
+def test_quick_is_one_product_here_and_json_is_alone_on_standard_output(kit, bare_root, valid):
+    done = kit("bench", "--quick", "--dtype", "fp32", "--seconds", "1", "--json", env=bare_root, timeout=120)
     record = json.loads(done.stdout)
-    assert done.stderr == ""
+    valid(record)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [(row["dtype"], row["regime"]) for row in record["measurements"]] == [("fp32", "burst"), ("fp32", "settled")]
+    m, n, k = record["measurements"][0]["shape"]
+    assert m == n == k
+    assert m in (1024, 2048)
     (path,) = (kit.cwd / "results").iterdir()
     assert json.loads(path.read_text()) == record
 
 
-def test_require_gpu_fails_there(kit, bare_root):
-    done = kit(
-        "bench", "--seconds", "1", "--dtype", "fp32", "--shape", "64", "--require-gpu", env=bare_root, timeout=120
-    )
+def test_a_search_names_the_fastest_of_what_it_measured(kit, bare_root, valid):
+    done = kit("bench", "--search", "--dtype", "fp32", "--seconds", "1", "--json", env=bare_root, timeout=120)
+    record = json.loads(done.stdout)
+    valid(record)
+    assert done.returncode == 0
+    best = record["facts"]["bench.0.search"]["value"]
+    rows = {tuple(row["shape"]): row for row in record["measurements"]}
+    assert rows[tuple(best["shape"])]["value"] == best["value"]
+    assert best["value"] >= 0.99 * max(row["value"] for row in rows.values())
+    assert {row["regime"] for row in rows.values()} == {"settled"}
+    size = "x".join(map(str, best["shape"]))
+    assert [one["title"] for one in record["findings"] if one["id"] == "fastest-shape"] == [
+        f"The fastest shape that was found is {size} NT: {best['value']} TFLOP/s settled."
+    ]
+
+
+def test_require_gpu_fails_there_and_a_backend_says_what_it_can_not_do(kit, bare_root):
+    """Both problems are told; nothing could be measured."""
+    options = ["--dtype", "fp64", "--shape", "64", "--seconds", "1", "--backend", "triton", "--require-gpu"]
+    done = kit("bench", *options, env=bare_root, timeout=120)
     assert done.returncode == 1
-    assert "gpu-required" in done.stdout
+    assert "fp64 64x64x64 NT was not measured: the Triton backend does not multiply in fp64" in flowing(done.stdout)
+    assert "2 problems found: gpu-required, nothing-measured." in done.stdout
 
 
-def test_smoke_is_doctor_check_and_bench_in_one_record(kit, bare_root, valid):
-    done = kit("smoke", "--json", env=bare_root, timeout=180)
+def flowing(text):
+    """The text without its line breaks."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--shape", "0x1x1"], "argument --shape: '0x1x1' is not a size: give M x N x K as in 4096x8192x1024"),
+        (["--shape", "12x12"], "argument --shape: '12x12' is not a size"),
+        (["--shape", "64,"], "argument --shape: '' is not a size"),
+        (["--dtype", "fp32,fp9"], "argument --dtype: unknown number format 'fp9'; choose from bf16, fp16, fp8, int8"),
+        (["--layout", "NT,XY"], "argument --layout: unknown layout 'XY'; choose from NT, NN, TN, TT"),
+        (["--backend", "nvcc"], "argument --backend: invalid choice: 'nvcc'"),
+        (["--seconds", "0"], "argument --seconds"),
+        (["--quick", "--full"], "argument --full: not allowed with argument --quick"),
+        (["--search", "--quick"], "argument --quick: not allowed with argument --search"),
+        (["--gpus", "first"], "argument --gpus: 'first' is no list of GPUs: give their numbers, as in 0,2"),
+        (["--gpus", "1,0"], "--gpus names GPU 0, and there is none here"),
+        (["--shape", "9999999"], "--shape 9999999x9999999x9999999 needs"),
+    ],
+)
+def test_bad_input_is_one_sentence(kit, bare_root, options, sentence):
+    done = kit("bench", *options, env=bare_root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith(f"gpusmoke: {sentence}")
+    assert not list((kit.cwd / "results").glob("*"))
+
+
+def test_a_gpu_that_is_not_there_and_a_size_that_none_can_hold_are_refused(kit, driver):
+    env = driver({"devices": 2})
+    done = kit("bench", "--gpus", "0,2", env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "gpusmoke: --gpus names GPU 2, and CUDA shows 2; pixi run doctor lists them\n"
+    done = kit("bench", "--shape", "64,9999999", "--gpus", "1", env=env)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "--shape 9999999x9999999x9999999 needs" in done.stderr
+    assert "the largest GPU here has" in done.stderr
+
+
+def test_smoke_is_doctor_check_and_bench_in_one_record(kit, bare_root, valid, tmp_path):
+    tmp_path.joinpath("sitecustomize.py").write_text(IN_LESS_TIME)
+    search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
+    done = kit("smoke", "--json", env=bare_root | {"PYTHONPATH": search}, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads(done.stdout)
     valid(record)
@@ -101,22 +181,8 @@ def test_results_that_can_not_be_written_in_the_end_are_shown_and_kept_elsewhere
     assert json.loads(kept.read_text())["command"] == "bench"
 
 
-def test_a_size_that_this_machine_can_not_hold_is_refused(kit, bare_root):
-    done = kit("bench", "--shape", "9999999", env=bare_root)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "--shape 9999999x9999999x9999999 needs" in done.stderr
-    assert "this machine has" in done.stderr
-
-
 def test_a_size_that_takes_too_long_is_told_and_not_begun(kit, bare_root):
     done = kit("bench", "--shape", "16384", "--dtype", "fp64", "--seconds", "4", env=bare_root, timeout=100)
     assert done.returncode == 1
-    assert "fp64 was not measured: one product of 16384x16384x16384 would take" in done.stdout
-
-
-def test_a_size_that_no_gpu_here_can_hold_is_refused(kit, driver):
-    done = kit("bench", "--shape", "9999999", env=driver())
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "--shape 9999999x9999999x9999999 needs" in done.stderr
+    assert "one product of 16384x16384x16384 takes about" in flowing(done.stdout)
+    assert "nothing-measured" in done.stdout

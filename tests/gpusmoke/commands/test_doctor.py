@@ -26,12 +26,6 @@ platforms = ["linux-64-cpu"]
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
 
 
-def program(tools, name, body):
-    path = tools / name
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-
-
 @pytest.fixture
 def machine(kit, driver, fake_root, tools, valid):
     """Run doctor on a machine with a workspace; returns the record, the findings by id, and the exit code."""
@@ -39,16 +33,16 @@ def machine(kit, driver, fake_root, tools, valid):
 
     def run(state="", *args, smi=True, env=None):
         if smi:
-            program(tools, "nvidia-smi", "exit 0")
+            kit.program("nvidia-smi", "exit 0")
         if not (tools / "pixi").exists():
-            program(tools, "pixi", "exit 1")  # one that is there and tells nothing
+            kit.program("pixi", "exit 1")  # one that is there and tells nothing
         done = kit("doctor", "--json", *args, env=driver(state) | {"GPUSMOKE_ROOT": str(fake_root)} | (env or {}))
         record = json.loads(done.stdout)
         valid(record)
         assert done.stderr == ""
         return record, {found["id"]: found for found in record["findings"]}, done.returncode
 
-    run.root, run.cwd, run.tools = fake_root, kit.cwd, tools
+    run.root = fake_root
     return run
 
 
@@ -87,19 +81,17 @@ def test_a_machine_without_nvidia_hardware_is_healthy(machine):
 
 
 @pytest.mark.parametrize(
-    ("state", "setup", "expected"),
+    ("state", "expected"),
     [
-        ({"nvmlInit_v2": 18}, {}, "nvml-failed"),
-        ({"nvmlInit_v2.crash": 1}, {}, "nvml-failed"),
-        ({"devices": 2, "device.1.cuDeviceGet": 999}, {}, "gpu-not-answering"),
-        ({"devices": 2, "device.1.cuDeviceGetName": 999}, {}, "gpu-not-answering"),
-        ("", {"smi": False}, "cpu-platform-on-gpu-machine"),
-        ("", {"env": {"CONDA_OVERRIDE_CUDA": ""}}, "cpu-platform-on-gpu-machine"),
-        ({"cuDriverGetVersion.value": 11080}, {}, "driver-too-old"),
+        ({"nvmlInit_v2": 18}, "nvml-failed"),
+        ({"nvmlInit_v2.crash": 1}, "nvml-failed"),
+        ({"devices": 2, "device.1.cuDeviceGet": 999}, "gpu-not-answering"),
+        ({"devices": 2, "device.1.cuDeviceGetName": 999}, "gpu-not-answering"),
+        ({"cuDriverGetVersion.value": 11080}, "driver-too-old"),
     ],
 )
-def test_each_fault_is_named_with_its_cure(machine, state, setup, expected):
-    record, found, code = machine(state, **setup)
+def test_each_fault_is_named_with_its_cure(machine, state, expected):
+    record, found, code = machine(state)
     severity = found[expected]["severity"]
     assert code == (1 if severity == "problem" else 0)
     assert found[expected]["advice"]
@@ -185,51 +177,42 @@ def test_a_build_that_is_too_new_for_the_driver(machine):
     assert machine({"cuDriverGetVersion.value": 13000}, "--build-cuda", "13.0")[2] == 0
 
 
-def install(cwd, environment, cuda):
-    meta = cwd / ".pixi/envs" / environment / "conda-meta"
-    meta.mkdir(parents=True)
-    packages = [{"name": "__cuda", "version": cuda, "build_string": "0"}] if cuda else []
-    resolved = {"subdir": "linux-64", "virtual_packages": packages}
-    (meta / "pixi").write_text(json.dumps({"environment_name": environment, "resolved_platform": resolved}))
-    return meta
-
-
-def test_an_environment_installed_where_there_was_no_gpu(machine):
-    install(machine.cwd, "default", None)
-    install(machine.cwd, "cpu", None)
+def test_an_environment_installed_where_there_was_no_gpu(machine, kit):
+    kit.install("default", None)
+    kit.install("cpu", None)
     record, found, code = machine()
     assert code == 1
     assert found["sticky-platform"]["advice"][0] == "pixi install -e default"
     assert [row["environment"] for row in record["facts"]["pixi.installed"]["value"]] == ["cpu", "default"]
 
 
-def test_the_environment_of_another_workspace_that_is_activated_is_not_the_running_one(machine, tmp_path):
-    meta = install(tmp_path / "other", "default", "13.0")
+def test_the_environment_of_another_workspace_that_is_activated_is_not_the_running_one(machine, kit, tmp_path):
+    meta = kit.install("default", "13.0", tmp_path / "other")
     prefix = str(meta.parent)
-    record, _, _ = machine(env={"CONDA_PREFIX": prefix, "PIXI_PROJECT_ROOT": str(machine.cwd)})
+    record, _, _ = machine(env={"CONDA_PREFIX": prefix, "PIXI_PROJECT_ROOT": str(kit.cwd)})
     assert record["facts"]["pixi.current"]["value"] is None
     record, _, _ = machine(env={"CONDA_PREFIX": prefix, "PIXI_PROJECT_ROOT": str(tmp_path / "other")})
     assert record["facts"]["pixi.current"]["value"]["cuda"] == "13.0"
 
 
-def test_environments_that_lie_elsewhere_are_found_through_pixis_link(machine, tmp_path):
-    install(tmp_path / "elsewhere", "default", None)
-    (machine.cwd / ".pixi").mkdir()
-    (machine.cwd / ".pixi/envs").symlink_to(tmp_path / "elsewhere/.pixi/envs")
+def test_environments_that_lie_elsewhere_are_found_through_pixis_link(machine, kit, tmp_path):
+    kit.install("default", None, tmp_path / "elsewhere")
+    (kit.cwd / ".pixi").mkdir()
+    (kit.cwd / ".pixi/envs").symlink_to(tmp_path / "elsewhere/.pixi/envs")
     assert "sticky-platform" in machine()[1]
 
 
-def test_a_marker_that_is_damaged_or_old_is_passed_over(machine):
-    (install(machine.cwd, "default", None) / "pixi").write_text("{")
-    (install(machine.cwd, "cuda12", None) / "pixi").write_text('{"environment_name": "cuda12"}')
+def test_a_marker_that_is_damaged_or_old_is_passed_over(machine, kit):
+    (kit.install("default", None) / "pixi").write_text("{")
+    (kit.install("cuda12", None) / "pixi").write_text('{"environment_name": "cuda12"}')
     _, found, code = machine()
     assert code == 0
     assert "sticky-platform" not in found
 
 
-def test_pixis_own_word_wins_over_the_prediction(machine):
+def test_pixis_own_word_wins_over_the_prediction(machine, kit):
     answer = {"version": "0.77.0", "virtual_packages": ["__cuda=12.4=0"], "environments_info": []}
-    program(machine.tools, "pixi", f"echo '{json.dumps(answer)}'")
+    kit.program("pixi", f"echo '{json.dumps(answer)}'")
     record, found, _ = machine()
     assert record["facts"]["pixi.cuda"]["value"] == "12.4"
     assert found["pixi-platform"]["title"] == "`pixi run` will use linux-64-cuda12, in environment 'default'."
@@ -244,8 +227,8 @@ def test_pixis_own_word_wins_over_the_prediction(machine):
         '{"virtual_packages": ["__cuda", 3], "environments_info": ["x"]}',
     ],
 )
-def test_a_pixi_that_answers_oddly_is_a_fact_with_a_reason(machine, answer):
-    program(machine.tools, "pixi", f"echo '{answer}'")
+def test_a_pixi_that_answers_oddly_is_a_fact_with_a_reason(machine, kit, answer):
+    kit.program("pixi", f"echo '{answer}'")
     assert machine()[2] == 0
 
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 /* As driver 580.159.04 gives them, asked on an H100 on 2026-11-24. */
 static const char *const TEXTS[] = {
@@ -179,4 +180,57 @@ API nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *address, nvmlDevic
 {
     /* NVML's own form has four digits more in front than CUDA's and the kernel's. */
     return find_by(__func__, "pci", address && strlen(address) == 16 ? address + 4 : address, found);
+}
+
+/* ---- events: of those that NVML knows, the driver's word of an error (Xid) alone -------------------------------- */
+
+#define EVENT_XID 0x8
+
+typedef struct {
+    nvmlDevice_t device;
+    u64 type, data;
+    unsigned gpuInstanceId, computeInstanceId;
+} nvmlEventData_t;
+
+static long long told[MAX_DEVICES]; /* the Xid that was handed out last; -1: nobody asked for this device's */
+static const char events;
+
+API nvmlReturn_t nvmlEventSetCreate(const char **set)
+{
+    BEGIN_MACHINE;
+    for (int i = 0; i < MAX_DEVICES; i++)
+        told[i] = -1;
+    *set = &events;
+    return NVML_SUCCESS;
+}
+
+API nvmlReturn_t nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device, u64 *types)
+{
+    BEGIN;
+    *types = EVENT_XID;
+    return NVML_SUCCESS;
+}
+
+API nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, u64 types, const char *set)
+{
+    BEGIN;
+    if (set != &events || types != EVENT_XID)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    told[index] = number(index, "xid"); /* what happened before is not told */
+    return NVML_SUCCESS;
+}
+
+API nvmlReturn_t nvmlEventSetWait_v2(const char *set, nvmlEventData_t *data, unsigned timeout_ms)
+{
+    BEGIN_MACHINE;
+    if (set != &events)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    for (int i = 0; i < number(NO_DEVICE, "devices"); i++)
+        if (told[i] != -1 && number(i, "xid") != told[i]) {
+            told[i] = number(i, "xid");
+            *data = (nvmlEventData_t){devices + i, EVENT_XID, (u64)told[i], ~0u, ~0u};
+            return NVML_SUCCESS;
+        }
+    nanosleep(&(struct timespec){timeout_ms / 1000, timeout_ms % 1000 * 1000000L}, NULL);
+    return NVML_ERROR_TIMEOUT;
 }

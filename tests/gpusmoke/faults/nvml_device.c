@@ -98,6 +98,22 @@ API nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_
 }
 
 typedef struct {
+    unsigned version;
+    unsigned char clusterUuid[16];
+    nvmlReturn_t status;
+    unsigned cliqueId, state, healthMask;
+} nvmlGpuFabricInfo_v2_t;
+
+API nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfo_v2_t *info)
+{
+    BEGIN;
+    if (info->version != VERSION(nvmlGpuFabricInfo_v2_t, 2))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    *info = (nvmlGpuFabricInfo_v2_t){.version = info->version, .state = (unsigned)number(index, "fabric_state")};
+    return NVML_SUCCESS;
+}
+
+typedef struct {
     unsigned pid;
     u64 usedGpuMemory;
     unsigned gpuInstanceId, computeInstanceId;

@@ -11,6 +11,7 @@
  *     name = Tesla T4                     for every device
  *     device.1.name = Tesla T4            for one device, in NVML's order, whatever CUDA_VISIBLE_DEVICES says
  *     device.1.nvmlDeviceGetName = 15     likewise
+ *     @1500 ecc_uncorrected = 3           any of these, from 1500 ms after the library was loaded on
  *
  * A # in a value stands for the number of the device, as one hexadecimal digit.
  * An unknown key, a device that is not there, a key given twice or a number that is none aborts the process: a typo
@@ -30,7 +31,8 @@
 #define MACHINE_CALLS(X) \
     X(cuInit) X(cuDriverGetVersion) X(cuGetErrorName) X(cuGetErrorString) X(cuDeviceGetCount) \
     X(nvmlInit_v2) X(nvmlShutdown) X(nvmlSystemGetDriverVersion) X(nvmlSystemGetNVMLVersion) \
-    X(nvmlSystemGetCudaDriverVersion) X(nvmlSystemGetCudaDriverVersion_v2) X(nvmlDeviceGetCount_v2)
+    X(nvmlSystemGetCudaDriverVersion) X(nvmlSystemGetCudaDriverVersion_v2) X(nvmlDeviceGetCount_v2) \
+    X(nvmlEventSetCreate) X(nvmlEventSetWait_v2)
 
 #define DEVICE_CALLS(X) \
     X(cuDeviceGet) X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceTotalMem_v2) X(cuDeviceGetUuid) \
@@ -45,8 +47,10 @@
     X(nvmlDeviceGetPerformanceState) X(nvmlDeviceGetCurrPcieLinkWidth) X(nvmlDeviceGetMaxPcieLinkWidth) \
     X(nvmlDeviceGetCurrPcieLinkGeneration) X(nvmlDeviceGetMaxPcieLinkGeneration) X(nvmlDeviceGetEccMode) \
     X(nvmlDeviceGetTotalEccErrors) X(nvmlDeviceGetRetiredPagesPendingStatus) X(nvmlDeviceGetFieldValues) \
-    X(nvmlDeviceGetMaxMigDeviceCount) X(nvmlDeviceGetMigDeviceHandleByIndex) X(nvmlDeviceGetRemappedRows) X(nvmlDeviceGetMigMode) X(nvmlDeviceGetComputeMode) \
-    X(nvmlDeviceGetPersistenceMode) X(nvmlDeviceGetComputeRunningProcesses_v3) X(nvmlDeviceGetUtilizationRates)
+    X(nvmlDeviceGetMaxMigDeviceCount) X(nvmlDeviceGetMigDeviceHandleByIndex) X(nvmlDeviceGetRemappedRows) \
+    X(nvmlDeviceGetMigMode) X(nvmlDeviceGetComputeMode) X(nvmlDeviceGetPersistenceMode) \
+    X(nvmlDeviceGetComputeRunningProcesses_v3) X(nvmlDeviceGetUtilizationRates) X(nvmlDeviceGetGpuFabricInfoV) \
+    X(nvmlDeviceGetSupportedEventTypes) X(nvmlDeviceRegisterEvents)
 
 /* Waits or crashes where the state says so, then returns the code that this call is to give; 0 is "answer normally". */
 int enter(const char *call, int device);

@@ -14,6 +14,7 @@
 
 struct setting {
     const char *key, *value;
+    long long from_ms;
 };
 
 /* A healthy machine. Where the default is a number, so must be the state's value. */
@@ -60,7 +61,9 @@ static const struct setting DEVICE[] = {
     {"remapped_pending", "0"},
     {"remapped_failure", "0"},
     {"retired_pending", "0"},
+    {"xid", "0"}, /* the driver's latest word of an error, which is an event */
     {"recovery_action", "0"},
+    {"fabric_state", "0"}, /* NVML_GPU_FABRIC_STATE_NOT_SUPPORTED */
     {"mig_devices", "0"},
     {"mig_mode", "0"},
     {"mig_mode_pending", "0"},
@@ -79,6 +82,7 @@ static const char *const DEVICE_CALL_NAMES[] = {DEVICE_CALLS(NAME)};
 
 static struct setting settings[MAX_SETTINGS];
 static size_t setting_count;
+static struct timespec loaded;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void give_up(const char *format, ...)
 {
@@ -98,12 +102,30 @@ static int is_number(const char *value)
     return end != value && *end == '\0';
 }
 
+static long long elapsed_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - loaded.tv_sec) * 1000 + (now.tv_nsec - loaded.tv_nsec) / 1000000;
+}
+
+/* Of the values for a key the one that came into force last. */
 static const char *find(const struct setting *table, size_t length, const char *key)
 {
+    const struct setting *found = NULL;
     for (size_t i = 0; i < length; i++)
-        if (strcmp(table[i].key, key) == 0)
-            return table[i].value;
-    return NULL;
+        if (strcmp(table[i].key, key) == 0 && (!table[i].from_ms || table[i].from_ms <= elapsed_ms()) &&
+            (!found || found->from_ms <= table[i].from_ms))
+            found = &table[i];
+    return found ? found->value : NULL;
+}
+
+static int given(const char *key, long long from_ms)
+{
+    for (size_t i = 0; i < setting_count; i++)
+        if (strcmp(settings[i].key, key) == 0 && settings[i].from_ms == from_ms)
+            return 1;
+    return 0;
 }
 
 static int is_call(const char *const *names, size_t count, const char *key)
@@ -145,6 +167,7 @@ __attribute__((constructor)) static void read_state(void)
     char line[512];
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core); /* crashes here are wanted */
+    clock_gettime(CLOCK_MONOTONIC, &loaded);
     if (!path)
         return;
     FILE *file = fopen(path, "r");
@@ -157,17 +180,18 @@ __attribute__((constructor)) static void read_state(void)
         if (!equals)
             give_up("%s:%d: no '=' in '%s'", path, at, key);
         *equals = '\0';
+        long long from_ms = *key == '@' ? strtoll(key + 1, &key, 10) : 0;
         key = trim(key);
         const char *value = trim(equals + 1), *usual = default_for(key);
         if (!usual)
             give_up("%s:%d: unknown key '%s'", path, at, key);
         if (is_number(usual) && !is_number(value))
             give_up("%s:%d: '%s' takes a number, not '%s'", path, at, key, value);
-        if (find(settings, setting_count, key))
+        if (given(key, from_ms))
             give_up("%s:%d: '%s' was given before", path, at, key);
         if (setting_count == MAX_SETTINGS || strlen(value) >= TEXT_SIZE)
             give_up("%s:%d: too much", path, at);
-        settings[setting_count++] = (struct setting){strdup(key), strdup(value)};
+        settings[setting_count++] = (struct setting){strdup(key), strdup(value), from_ms};
     }
     fclose(file);
     long long devices = number(NO_DEVICE, "devices");

@@ -106,6 +106,17 @@ def test_nvml_answers_as_the_state_says(driver, nvml):
     assert nvml(driver(state), f"[{', '.join(versions)}]") == ["535.54.03", 12020, 12020]
 
 
+def test_the_state_of_the_links_between_gpus(driver, nvml):
+    asked = 'ask("nvmlDeviceGetGpuFabricInfoV", {}, nvml.byref(info := nvml.c_nvmlGpuFabricInfo_v{}_t()))'
+    state = driver({"devices": 2, "device.1.fabric_state": 2})
+    second = "nvml.nvmlDeviceGetHandleByIndex(1)"
+    assert nvml(driver(), f"[{asked.format('gpu', 2)}, info.state]") == [0, 0]
+    assert nvml(state, f"[{asked.format('gpu', 2)}, info.state]") == [0, 0]
+    assert nvml(state, f"[{asked.format(second, 2)}, info.state]") == [0, 2]
+    newer = {"code": 25, "text": "Argument version mismatch"}
+    assert nvml(driver(), f"[{asked.format('gpu', 3)}, info.state]") == [newer, 0]
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [

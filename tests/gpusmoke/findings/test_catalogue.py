@@ -14,7 +14,19 @@ SOURCE = Path(gpusmoke.__file__).parent
 @pytest.mark.parametrize("kind", catalogue())
 def test_an_entry_is_whole(kind):
     entry = catalogue()[kind]
-    assert set(entry) <= {"severity", "title", "advice", "link", "explain", "cuda", "kernel", "nvml", "gpu", "provoked"}
+    assert set(entry) <= {
+        "severity",
+        "title",
+        "advice",
+        "link",
+        "explain",
+        "cuda",
+        "kernel",
+        "nvml",
+        "gpu",
+        "tested",
+        "provoked",
+    }
     assert entry["severity"] in ("problem", "warning", "note", "ok")
     assert len(entry["title"]) > 10
     if entry["severity"] in ("problem", "warning") and kind != "interrupted":

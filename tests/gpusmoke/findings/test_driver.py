@@ -1,5 +1,7 @@
 """Why CUDA does not start, on hand-made facts: the most specific cause leads, the others are named."""
 
+import json
+
 import pytest
 
 from gpusmoke.facts import Fact, Facts
@@ -123,6 +125,43 @@ def test_every_code_on_file_has_a_whole_sentence(library):
         changes = code(number) if library == "cuda" else code(999) | {"nvml.init": {"code": number, "text": "x"}}
         one, _ = lead(changes)
         assert "{" not in one.title + "".join(one.advice)
+
+
+def test_error_802_tells_how_far_the_links_of_each_gpu_are():
+    states = [{"fabric_state": 1}, {"fabric_state": 3}, {"fabric_state": 9}, {"fabric_state": "2"}, {}]
+    rows = [{"index": at} | state for at, state in enumerate(states)]
+    lines = [line for line in lead(code(802), {"nvml.gpus": rows})[0].evidence if line.startswith("NVML GPU")]
+    assert lines == [
+        "NVML GPU 0: fabric_state: 1, not started",
+        "NVML GPU 1: fabric_state: 3, completed",
+        "NVML GPU 2: fabric_state: 9, unknown",
+    ]
+
+
+@pytest.mark.parametrize("state", [1, 2])
+def test_links_that_are_not_set_up_are_no_cause_of_another_error_nor_a_fault_where_cuda_works(state):
+    rows = {"nvml.gpus": [GPU | {"fabric_state": state}]}
+    assert lead(code(304), rows)[0].id == "cuda-init-failed"
+    assert not [line for line in lead(code(304), rows)[0].evidence if line.startswith("NVML GPU")]
+    works = facts(code(0), rows, {"cuda.devices": [{}]})
+    assert [*driver(works), *nvml(works)] == []
+
+
+@pytest.mark.parametrize(("state", "words"), [(0, "0, not supported"), (1, "1, not started"), (2, "2, in progress")])
+def test_the_program_asks_nvml_for_the_links(driver, kit, fake_root, valid, state, words):
+    env = driver({"cuInit": 802, "devices": 2, "fabric_state": state}) | {"GPUSMOKE_ROOT": str(fake_root)}
+    record = json.loads(kit("doctor", "--json", env=env).stdout)
+    valid(record)
+    (evidence,) = [one["evidence"] for one in record["findings"] if one["id"] == "fabric-manager-down"]
+    assert evidence[-2:] == [f"NVML GPU {gpu}: fabric_state: {words}" for gpu in (0, 1)]
+
+
+def test_the_program_goes_without_the_links_where_the_driver_is_older_than_the_call(driver, kit, fake_root):
+    state = {"cuInit": 802, "nvmlDeviceGetGpuFabricInfoV": 13}
+    record = json.loads(kit("doctor", "--json", env=driver(state) | {"GPUSMOKE_ROOT": str(fake_root)}).stdout)
+    (gpu,) = record["facts"]["nvml.gpus"]["value"]
+    assert list(gpu["unread"]) == ["fabric_state"]
+    assert [one["id"] for one in record["findings"] if one["severity"] == "problem"] == ["fabric-manager-down"]
 
 
 def test_an_unknown_code_is_told_with_number_name_and_text():

@@ -1,11 +1,14 @@
-"""Bursts and the settled state, on a device of our own making whose clock is ours too."""
+"""Bursts and products in turn, on a device of our own making whose clock is ours too."""
+
+import itertools
+from collections import Counter
 
 import pytest
 
 pytest.importorskip("torch")
 
 from gpusmoke.measuring import timing
-from gpusmoke.measuring.timing import CpuTimer, bursts, estimate, settle, stream
+from gpusmoke.measuring.timing import CpuTimer, bursts, estimate, interleaved, orders
 
 
 class Device:
@@ -48,43 +51,49 @@ def test_the_first_pair_which_loads_code_is_not_the_estimate(monkeypatch):
     assert estimate(device.launch, device) == pytest.approx(0.01)
 
 
-def test_a_stream_rotates_its_operands_and_never_rests(monkeypatch):
+def test_products_take_turns_without_a_rest_and_each_rotates_its_operands(monkeypatch):
     device = Device(monkeypatch, lambda now: 0.01)
-    blocks = stream(device.launch, device, each=0.01)
-    assert [next(blocks) for _ in range(3)] == pytest.approx([0.01] * 3)
-    assert device.launches == list(range(40))  # four blocks of ten: one is always queued ahead
+    seen = {0: [], 1: [], 2: []}
+    products = [(lambda number, who=who: seen[who].append(number) or device.launch(number), who + 2) for who in seen]
+    turns = interleaved(products, device)
+    order = [next(turns)[0] for _ in range(3 * 20)]
+    rounds = [tuple(order[at : at + 3]) for at in range(0, len(order), 3)]
+    assert {tuple(sorted(one)) for one in rounds} == {(0, 1, 2)}  # every one once a round
+    assert len(set(rounds)) > 3  # and not always in the same place
+    for who, numbers in seen.items():
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) in ((who + 2) * 20, (who + 2) * 21)  # one turn is queued ahead
     assert device.rests == []
 
 
-def run(device, window=1.0, settle_for=20.0, measure_for=2.0):
-    return settle(device.launch, device, 0.01, window, settle_for, measure_for)
+@pytest.mark.parametrize("count", range(1, 12))
+def test_everyone_is_in_each_place_and_after_each_other_one_equally_often(count):
+    length = count * (1 + count % 2)
+    rounds = list(itertools.islice(orders(count), 2 * length))
+    assert rounds[:length] == rounds[length:]
+    assert all(sorted(one) == list(range(count)) for one in rounds)
+    places = Counter((who, place) for one in rounds[:length] for place, who in enumerate(one))
+    assert places == dict.fromkeys(itertools.product(range(count), repeat=2), length // count)
+    after = Counter(pair for one in rounds[:length] for pair in itertools.pairwise(one))
+    assert after == dict.fromkeys(itertools.permutations(range(count), 2), length // count)
 
 
-def test_a_steady_rate_is_settled_after_two_windows(monkeypatch):
-    result = run(Device(monkeypatch, lambda now: 0.01))
-    assert result.settled
-    assert result.started == pytest.approx(2.0, abs=0.2)
-    assert result.ended - result.started == pytest.approx(2.0, abs=0.2)
-    assert result.blocks == pytest.approx([0.01] * len(result.blocks))
+def test_a_turns_rate_is_its_own(monkeypatch):
+    """However the speed changes, each turn is timed from its own beginning to its own end."""
+    device = Device(monkeypatch, lambda now: 0.01 if now < 0.245 else 0.03)
+    turns = interleaved([(device.launch, 10), (device.launch, 10)], device)
+    assert [next(turns)[1] for _ in range(3)] == pytest.approx([0.01, 0.01, 0.02])
 
 
-def test_what_came_before_the_settled_state_is_not_measured(monkeypatch):
-    result = run(Device(monkeypatch, lambda now: 0.005 + 0.0005 * min(now, 10)))
-    assert result.settled
-    assert result.started > 9
-    assert all(seconds == pytest.approx(0.01, rel=0.02) for seconds in result.blocks)
-
-
-def test_a_rate_that_never_settles_is_measured_when_the_time_is_up_and_says_so(monkeypatch):
-    result = run(Device(monkeypatch, lambda now: 0.01 * 1.01**now), settle_for=5.0)
-    assert not result.settled
-    assert 5 <= result.started < 7
-    assert result.blocks
-
-
-def test_less_than_a_second_is_never_measured(monkeypatch):
-    result = run(Device(monkeypatch, lambda now: 0.01), measure_for=0.0)
-    assert sum(result.blocks) * 10 >= 1.0
+def test_the_host_asks_for_a_turns_end_only_when_the_next_is_queued(monkeypatch):
+    """So the device always has work: the end of turn N is waited for after turn N + 1 was launched."""
+    device = Device(monkeypatch, lambda now: 0.01)
+    waits = []
+    monkeypatch.setattr(device, "seconds", lambda start, end: waits.append(len(device.launches)) or end - start)
+    turns = interleaved([(device.launch, 4)], device)
+    for _ in range(3):
+        next(turns)
+    assert waits == [8, 12, 16]
 
 
 def test_the_clock_of_the_cpu_goes_forward():

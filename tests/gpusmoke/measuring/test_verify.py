@@ -80,6 +80,35 @@ def test_a_verdict_with_nan_can_be_stored():
     assert row["error"] == "nan"
 
 
+# Mantissa bits of the result, and of how many, from the top, docs/measuring.md says that a flip is seen.
+SEEN = {"bf16": (7, 6), "fp16": (10, 8), "fp8": (7, 1), "tf32": (23, 9), "fp32": (23, 11), "fp64": (52, 30)}
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_smallest_error_that_is_seen_is_the_one_that_is_promised(name):
+    """One bit of one element of typical size flipped, K = 8192: each that counts is seen by the numeric check alone."""
+    dtype, a, b, c = product(name, 24, 24, 8192)
+    mantissa, seen = SEEN[name]
+    width = 8 * c.element_size()
+    row, column = divmod(int(((c.abs() > 16) & (c.abs() < 32)).flatten().float().argmax()), 24)
+    assert 16 < abs(float(c[row, column])) < 32
+    for bit in range(mantissa - seen, width):
+        flipped = c.clone()
+        mask = 1 << bit if bit < width - 1 else -(1 << bit)
+        flipped.view(INTEGERS[c.element_size()])[row, column] ^= mask
+        generator = torch.Generator().manual_seed(2)
+        assert not verify(a, b, flipped, dtype, generator).passed, f"bit {bit}"
+
+
+def test_any_wrong_integer_is_seen():
+    dtype, a, b, c = product("int8", 24, 24, 8192)
+    for bit in range(32):
+        flipped = c.clone()
+        flipped[7, 7] ^= 1 << bit if bit < 31 else -(1 << 31)
+        assert not verify(a, b, flipped, dtype, torch.Generator().manual_seed(2)).passed
+
+
 @pytest.mark.parametrize("bit", range(16))
 def test_any_bit_that_differs_between_repeats_is_seen(bit):
     _, _, _, c = product("bf16", 16, 16, 16)

@@ -65,13 +65,14 @@ def test_a_library_from_elsewhere_is_shadowing_only_where_the_environment_has_it
     wheel = Path(sys.path[0]) / "nvidia/cu13/lib/libcudart.so.13"
     wheel.parent.mkdir(parents=True)
     wheel.write_text("")
-    loaded = {
-        "libcublas.so.13": "/usr/local/cuda/lib64/libcublas.so.13",
-        "libcudart.so.13": "/usr/local/cuda/lib64/libcudart.so.13",
-        "libnccl.so.2": "/usr/lib/libnccl.so.2",  # the environment has none
-        "libcuda.so.580": "/usr/lib/libcuda.so.580",  # always the driver's
-        "libcufft.so.12": str(environment / "lib/libcufft.so.12"),
-    }
+    loaded = [
+        "/usr/local/cuda/lib64/libcublas.so.13",
+        "/usr/local/cuda/lib64/libcudart.so.13",
+        str(wheel),  # loaded as well, which does not undo the other
+        "/usr/lib/libnccl.so.2",  # the environment has none
+        "/usr/lib/libcuda.so.580",  # always the driver's
+        str(environment / "lib/libcufft.so.12"),
+    ]
     assert own_copies(loaded) == {
         "/usr/local/cuda/lib64/libcublas.so.13": str(own),
         "/usr/local/cuda/lib64/libcudart.so.13": str(wheel),
@@ -98,7 +99,7 @@ def test_what_is_loaded_is_told_by_its_real_path(driver, libraries):
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], env=driver(), capture_output=True, text=True, timeout=60
     )
-    assert json.loads(done.stdout) == [{"libcuda.so.1": str(libraries / "libcuda.so.1")}, None]
+    assert json.loads(done.stdout) == [[str(libraries / "libcuda.so.1")], None]
 
 
 def test_the_version_of_the_loaded_runtime_is_its_own_word(tmp_path, kit):
@@ -113,4 +114,4 @@ def test_the_version_of_the_loaded_runtime_is_its_own_word(tmp_path, kit):
     done = subprocess.run(command, env=kit.environment(), capture_output=True, text=True, timeout=60)
     facts = json.loads(done.stdout)
     assert facts["cudart"] == "12.9"
-    assert facts["loaded"] == {"libcudart.so.12": os.path.realpath(library)}
+    assert facts["loaded"] == [os.path.realpath(library)]

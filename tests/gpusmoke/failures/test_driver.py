@@ -4,14 +4,20 @@ A case gives what the stand-in driver answers, what is changed in the file tree 
 """
 
 import json
+import os
 import random
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from gpusmoke.findings import catalogue
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
+
+STAND_IN = "driver"
+FAULTS = Path(__file__).parents[1] / "faults"
 
 NO_NODES = {"dev/nvidia0": None, "dev/nvidiactl": None, "dev/nvidia-uvm": None}
 NO_MODULE = {"proc/driver/nvidia/version": None, "proc/modules": "nouveau 1 0 - Live 0x0\n"}
@@ -65,6 +71,15 @@ CASES = [
     ("driver-too-old", {"cuDriverGetVersion.value": 11080}, {}, {}, "pixi run -e cpu smoke"),
 ]  # fmt: skip
 
+# Those after the plus have tests of their own below.
+NAMED = {kind for kind, *_ in CASES} | {
+    "cuda-init-failed",
+    "cuda-init-hung",
+    "gpu-not-granted",
+    "libcuda-missing",
+    "other-gpu-unwell",
+}
+
 
 @pytest.fixture
 def doctor(kit, driver, fake_root, valid):
@@ -106,6 +121,25 @@ def test_a_driver_without_its_library_for_cuda(doctor, libraries, tmp_path):
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in found["libcuda-missing"]["advice"][0]
 
 
+def test_a_gpu_that_the_scheduler_did_not_grant(doctor, compiler, tmp_path):
+    library = tmp_path / "refuse.so"
+    command = [*compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, FAULTS / "refuse.c", "-ldl"]
+    subprocess.run(command, check=True, timeout=180)
+    env = {"LD_PRELOAD": str(library), "GPUSMOKE_REFUSE": "/dev/nvidia0"}
+    found, code = doctor({"cuInit": 100, "nvmlInit_v2": 17}, env=env)
+    assert code == 1
+    assert found["gpu-not-granted"]["advice"][0].startswith("srun --gres=gpu:1")
+    assert "/dev/nvidia0 may not be opened" in found["gpu-not-granted"]["title"]
+
+
+def test_a_driver_that_never_answers_is_reported_not_waited_for(doctor, kit, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import gpusmoke.facts.driver as d; d.DEADLINE_SECONDS = 2.0")
+    search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
+    found, code = doctor({"cuInit.delay_ms": 120000}, env={"PYTHONPATH": search})
+    assert code == 1
+    assert found["cuda-init-hung"]["advice"][0].startswith("sudo dmesg")
+
+
 def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(doctor):
     known = {code for entry in catalogue().values() for code in entry.get("cuda", [])}
     for number in [201, *random.sample([code for code in range(400, 800) if code not in known | {500}], 3)]:
@@ -113,6 +147,7 @@ def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(docto
         name = "CUDA_ERROR_INVALID_CONTEXT" if number == 201 else "a code this driver has no name for"
         assert code == 1
         assert f"error {number} ({name})" in found["cuda-init-failed"]["title"]
+        assert found["cuda-init-failed"]["advice"][0].startswith("nvidia-smi")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +189,7 @@ def test_health_is_told_of_the_gpu_that_cuda_means_by_the_number(doctor):
     assert "power-cap-lowered" not in found  # of one that CUDA does not see
     assert found["other-gpu-unwell"]["title"].startswith("GPU 1 of this machine")
     assert found["other-gpu-unwell"]["severity"] == "warning"
+    assert found["other-gpu-unwell"]["advice"][0] == "pixi run doctor --explain power-cap-lowered"
 
 
 def test_what_others_do_on_their_gpus_is_their_business(doctor):

@@ -1,0 +1,163 @@
+"""Whether two records can be compared at all, and which GPU of one is which of the other's.
+
+Rates of different methods, GPU models, driver majors or environments differ for reasons that everybody knows, so that a
+comparison would say nothing. The power limit is not among them: it is a setting of the same machine that somebody
+changed, and so an explanation of what is slower (see causes.py), not a reason to say nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from gpusmoke.facts import Facts, Json
+
+if TYPE_CHECKING:
+    from gpusmoke.record import Record
+
+Row = dict[str, Json]
+Key = tuple[Json, ...]
+NONE = "none"
+
+
+class Card(NamedTuple):
+    """One measured device: `gpu` is its ordinal, None being the CPU; what has to agree; and its UUID, if it is told."""
+
+    gpu: int | None
+    name: str
+    multiprocessors: str
+    mig: bool
+    uuid: str | None
+
+    @property
+    def model(self) -> tuple[str, str, bool]:
+        """What two cards share whose rates can be compared."""
+        return self.name, self.multiprocessors, self.mig
+
+    def __str__(self) -> str:
+        if self.gpu is None:
+            return f"the {self.name}"
+        return f"{self.name} with {self.multiprocessors} multiprocessors{' in MIG mode' if self.mig else ''}"
+
+
+class Pair(NamedTuple):
+    """The same device, or one of the same model, in the older and in the newer record."""
+
+    older: Card
+    newer: Card
+
+    @property
+    def another_card(self) -> bool:
+        """Whether the cards are known to be two."""
+        return None not in (self.older.uuid, self.newer.uuid) and self.older.uuid != self.newer.uuid
+
+
+def is_product(row: Row) -> bool:
+    """Whether a measurement is a settled matrix product: what is judged."""
+    return (row["quantity"], row["regime"]) == ("matmul", "settled")
+
+
+def key(row: Row) -> Key:
+    """What identifies a measurement within one GPU."""
+    return row["quantity"], row["dtype"], tuple(row["shape"]), row["layout"], row["regime"], row["backend"]
+
+
+def rows_of(record: Record, gpu: int | None) -> dict[Key, Row]:
+    """One device's measurements."""
+    return {key(row): row for row in record.measurements if row["gpu"] == gpu}
+
+
+def nvml_row(facts: Facts, uuid: str | None) -> Row:
+    """What NVML said of the GPU with this UUID before anything was measured."""
+    return next((row for row in facts.rows("nvml.gpus") if uuid is not None and row.get("uuid") == uuid), {})
+
+
+def card(record: Record, gpu: int | None) -> Card:
+    """What the facts tell of a measured device."""
+    seen = record.facts.row(f"bench.{gpu or 0}")
+    devices = [row for row in record.facts.rows("cuda.devices") if row.get("ordinal") == gpu]
+    uuid = devices[0].get("uuid") if devices else None
+    uuid = uuid if isinstance(uuid, str) else None
+    mig = (uuid or "").startswith("MIG-") or nvml_row(record.facts, uuid).get("mig_mode") == 1
+    name = next(row["device"] for row in record.measurements if row["gpu"] == gpu)
+    return Card(gpu, name, "" if gpu is None else str(seen.get("multiprocessors")), mig, uuid)
+
+
+def cards(record: Record) -> list[Card]:
+    """The devices with settled products, in the order of their ordinals."""
+    found = {row["gpu"] for row in record.measurements if is_product(row)}
+    return [card(record, gpu) for gpu in sorted(found, key=lambda gpu: -1 if gpu is None else gpu)]
+
+
+def pairs(older: Record, newer: Record) -> list[Pair]:
+    """The devices that both measured: those of one UUID, then those of one ordinal, where the models agree."""
+    left, right, found = cards(older), cards(newer), list[Pair]()
+    for field in ("uuid", "gpu"):
+        for one in list(left):
+            mark = (getattr(one, field), one.model)
+            other = next((card for card in right if (getattr(card, field), card.model) == mark), None)
+            if other is not None and (field == "gpu" or one.uuid is not None):
+                found.append(Pair(one, other))
+                left.remove(one)
+                right.remove(other)
+    return sorted(found, key=lambda pair: pair.newer.gpu or 0)
+
+
+def unfit(record: Record) -> str | None:
+    """Why a record can't be compared with any, or None; the sentence is about "it"."""
+    if record.command not in ("bench", "smoke"):
+        return f"it is a record of {record.command}, and only those of bench and smoke hold rates"
+    if not record.complete:
+        return "it is not complete: the run was interrupted"
+    if not any(map(is_product, record.measurements)):
+        return "no settled matrix product was measured in it"
+    if not all(rate > 0 and math.isfinite(rate) for row in record.measurements for rate in row["samples"]):
+        return "a rate in it is no number above zero"
+    return None
+
+
+def driver_major(facts: Facts) -> str:
+    """The first number of the driver's version, as in 580."""
+    return (facts.text("nvml.driver_version") or facts.text("host.kernel_module") or NONE).split(".")[0]
+
+
+def pixi_environment(facts: Facts) -> str:
+    """The Pixi environment that ran, and the platform that it was installed for."""
+    row = facts.row("pixi.current")
+    cuda = f", CUDA {row['cuda']}" if row.get("cuda") else ""
+    return f"{row.get('environment')} on {row.get('subdir')}{cuda}" if row else NONE
+
+
+def surroundings(record: Record) -> Iterator[tuple[str, str]]:
+    """What has to be the same in both, each with its name, in the order in which a difference is told."""
+    facts = record.facts
+    methods = sorted({row["method"] for row in record.measurements})
+    yield "version of the measuring method", " and ".join(map(str, methods))
+    if any(row["gpu"] is not None for row in record.measurements):
+        yield "driver's major version", driver_major(facts)
+    else:
+        row = facts.row("bench.0")
+        yield "number of CPU threads", str(row.get("threads"))
+        yield "kind of machine", facts.text("host.machine") or NONE
+    yield "Pixi environment", pixi_environment(facts)
+    yield "version of PyTorch", ".".join((facts.text("torch.version") or NONE).split("+")[0].split(".")[:2])
+    yield "CUDA that PyTorch was built for", facts.text("torch.cuda") or NONE
+
+
+def difference(older: Record, newer: Record) -> str | None:
+    """The first thing by which two fit records can't be compared, as half a sentence, or None."""
+    # The GPUs come first: what belongs to a CPU run has other names than what belongs to a GPU's.
+    together = pairs(older, newer)
+    if not together:
+        return f"they measured different GPUs: {cards(older)[0]}, and {cards(newer)[0]}"
+    for (what, old), (_, new) in zip(surroundings(older), surroundings(newer), strict=True):
+        if old != new:
+            return f"the {what} differs: {old} and {new}"
+    keys = [(rows_of(older, pair.older.gpu), rows_of(newer, pair.newer.gpu)) for pair in together]
+    if any(is_product(old[one]) for old, new in keys for one in old.keys() & new.keys()):
+        return None
+    backends = [" and ".join(sorted({one[-1] for sides in keys for one in sides[at]})) for at in (0, 1)]
+    if any({one[:-1] for one in old} & {one[:-1] for one in new} for old, new in keys):
+        return f"the backend differs: {backends[0]} and {backends[1]}"
+    return "they have no settled matrix product in common"

@@ -1,0 +1,101 @@
+"""Measured rates for the terminal: a table for each device, a line for each product, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gpusmoke.facts import Json
+from gpusmoke.presentation.terminal import PLAIN_WIDTH, Page
+
+Row = dict[str, Json]
+
+LEGEND = """\
+T/s (TOP/s for int8) from rest and settled; ±%: half of p10 to p90 of rounds;
+%peak: of the datasheet; %clock: of what the sampled clock allows; both settled;
+right: verified against float64, and repeats bit-equal"""
+MOVES = {
+    "memory-copy": "memory copy",
+    "memory-triad": "memory triad",
+    "host-to-device": "host to device",
+    "device-to-host": "device to host",
+}
+
+
+def add_measurements(page: Page, rows: Sequence[Row]) -> None:
+    """Add the rates of every device, its products as a table and its copies as a line."""
+    devices = list(dict.fromkeys(row["gpu"] for row in rows))
+    for gpu in devices:
+        mine = [row for row in rows if row["gpu"] == gpu]
+        page.add("")
+        if len(devices) > 1:
+            page.add(f"GPU {gpu}: {mine[0]['device']}")
+        if products := list(pairs(mine)):
+            for line in table(products, max(page.width, PLAIN_WIDTH)):
+                page.add(line)
+        for line in page.wrap("; ".join(moved(row) for row in mine if row["quantity"] in MOVES), 0):
+            page.add(line)
+    for line in LEGEND.splitlines() if any(row["quantity"] == "matmul" for row in rows) else ():
+        page.add(line, "dim")
+
+
+def pairs(rows: Sequence[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """The products of one device, each with its burst and its settled measurement; one of them may be missing."""
+    found: dict[tuple[Json, ...], dict[str, Row]] = {}
+    for row in rows:
+        if row["quantity"] == "matmul":
+            key = (row["dtype"], *row["shape"], row["layout"], row["backend"])
+            found.setdefault(key, {})[row["regime"]] = row
+    for both in found.values():
+        yield both.get("burst"), both.get("settled")
+
+
+def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> list[str]:
+    """The lines of the table; a column that would say the same in every row is left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    lines = [cells(burst, settled) for burst, settled in products]
+    titles = [name for name in lines[0] if name != "layout" or len({line[name] for line in lines}) > 1]
+    room = width - sum(max(len(line[title]) for line in (*lines, {title: title})) for title in titles)
+    gap = 2 if room >= 2 * (len(titles) - 1) else 1  # else the longest shapes and layouts would be cut
+    drawn = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    for title in titles:
+        drawn.add_column(title, justify="left" if title in ("dtype", "MxNxK", "layout") else "right", no_wrap=True)
+    for line in lines:
+        drawn.add_row(*(line[title] for title in titles))
+    console = Console(width=width, no_color=True, highlight=False)
+    with console.capture() as printed:
+        console.print(drawn)
+    return [line.rstrip() for line in printed.get().splitlines()]
+
+
+def cells(burst: Row | None, settled: Row | None) -> dict[str, str]:
+    """One product's cells by the title of their column; a dash where there is no number."""
+    told = settled or burst or {}
+    telemetry = told["telemetry"]
+    right = all(row["verified"]["passed"] is True for row in (burst, settled) if row is not None)
+    return {
+        "dtype": str(told["dtype"]),
+        "MxNxK": "x".join(map(str, told["shape"])),
+        "layout": str(told["layout"]),
+        "burst": number(burst and burst["value"], ".4g"),
+        "settled": number(settled and settled["value"], ".4g"),
+        "±%": number(settled and 50 * (settled["p90"] - settled["p10"]) / settled["value"], ".1f"),
+        "%peak": number(told.get("percent_of_datasheet"), ".1f"),
+        "%clock": number(told.get("percent_of_clock"), ".1f"),
+        "MHz": number(telemetry.get("sm_clock_mhz"), ".0f"),
+        "W": number(telemetry.get("power_w"), ".0f"),
+        "right": "yes" if right else "NO",
+    }
+
+
+def number(value: Json, form: str) -> str:
+    """The number in that form, or a dash."""
+    return "-" if value is None else format(value, form)
+
+
+def moved(row: Row) -> str:
+    """What moved how fast."""
+    share = f" ({row['percent_of_datasheet']:.1f} % of the datasheet)" if "percent_of_datasheet" in row else ""
+    wrong = "" if row["verified"]["passed"] is True else ", NOT ALL ARRIVED"
+    return f"{MOVES[row['quantity']]} {row['value']:.4g} GB/s{share}{wrong}"

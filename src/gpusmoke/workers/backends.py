@@ -1,0 +1,40 @@
+"""What multiplies: cuBLAS through PyTorch, or a kernel that torch.compile has Triton make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from gpusmoke.measuring.dtypes import Dtype
+from gpusmoke.workers.product import Multiply
+
+
+def multiplier(backend: str, dtype: Dtype) -> Multiply | None:
+    """A function (a, b, out) for `backend`; None stands for PyTorch's own, which is cuBLAS on a GPU.
+
+    Raises RuntimeError where the backend lacks the format; what a compiler misses it says at the first launch.
+    """
+    return triton(dtype) if backend == "triton" else None
+
+
+def triton(dtype: Dtype) -> Multiply:
+    """A kernel chosen by autotuning, which takes some ten seconds for each shape."""
+    if dtype.name in ("fp8", "int8", "fp64"):
+        raise RuntimeError(f"the Triton backend does not multiply in {dtype.name}")
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.mm(a, b.t())
+
+    # Without cuBLAS among the candidates, or autotuning would choose that.
+    options: dict[str, str | int | bool | Callable[..., object]] = {
+        "max_autotune": True,
+        "max_autotune_gemm_backends": "TRITON",
+        "triton.cudagraphs": False,
+    }
+    compiled = torch.compile(product, options=options, dynamic=False)
+
+    def multiply(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+        out.set_(compiled(a, b))  # type: ignore[call-overload]
+
+    return multiply

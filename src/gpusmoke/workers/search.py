@@ -1,0 +1,88 @@
+"""`bench --search`: the shape that is fastest in the settled state, by successive halving inside a time budget.
+
+All candidates get a little time, the best third of them more, and so on, until a few are measured like any other
+product. Everything runs back to back and in turns, so that the clock's drift hits all alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+
+from gpusmoke.measuring.shapes import CUBE, Item, candidates
+from gpusmoke.measuring.statistics import mean, rounded
+from gpusmoke.measuring.telemetry import Rate
+from gpusmoke.measuring.timing import interleaved
+from gpusmoke.workers.bench import CPU_WINDOW, WARM_WINDOW, Bench, groups
+from gpusmoke.workers.product import fits
+
+SETTLE_SHARE, FINAL_SHARE = 0.15, 0.25  # of the time; the rungs have the rest, each as much as the next
+KEPT = 1 / 3  # of the candidates, from one rung to the next
+FINALISTS = 5
+TIE = 0.007  # what runs of one product differ by at least
+ROUNDS = 2  # of each rung: the first one's queue holds what came before
+CPU_SCALE = 32  # how much smaller the shapes are that a CPU is given
+
+
+def search(worker: Bench, dtype: str, layouts: Sequence[str], seconds: float) -> None:
+    """Search all candidates in one format; reports rung by rung, and the finalists as measurements."""
+    device, on_cpu = worker.device, worker.device.kind == "cpu"
+    shapes = [(m // CPU_SCALE, n // CPU_SCALE, k // CPU_SCALE) if on_cpu else (m, n, k) for m, n, k in candidates()]
+    field = [Item(dtype, shape, layout) for layout in layouts for shape in shapes]
+    field = [item for item in field if fits(device, item)]
+    cube = Item(dtype, CUBE, layouts[0])
+    worker.report.step("in the search, settling")
+    rung(worker, [cube] if fits(device, cube) and not on_cpu else field[:1], SETTLE_SHARE * seconds)
+    sizes = [len(field)]
+    while sizes[-1] * KEPT > FINALISTS:
+        sizes.append(round(sizes[-1] * KEPT))
+    told = []
+    for number, _size in enumerate(sizes):
+        worker.report.step(f"in the search, {len(field)} shapes left")
+        started = time.monotonic()
+        rates = rung(worker, field, (1 - SETTLE_SHARE - FINAL_SHARE) * seconds / len(sizes))
+        ranked = sorted(rates, key=lambda item: rates[item], reverse=True)
+        told.append({"shapes": len(field), "seconds": round(time.monotonic() - started, 2)})
+        field = ranked[: sizes[number + 1] if number + 1 < len(sizes) else FINALISTS]
+    worker.report.step("in the search, measuring the finalists")
+    field = groups(device, field)[0]  # as many as the memory holds at once, the best first
+    rates = worker.settle(field, FINAL_SHARE * seconds, CPU_WINDOW if on_cpu else WARM_WINDOW)
+    best = winner(rates)
+    found = {"shape": list(best.shape), "layout": best.layout, "value": rounded(rates[best]), "rungs": told}
+    worker.report.fact(f"bench.{worker.ordinal}.search", found, "PyTorch")
+
+
+def winner(rates: dict[Item, float]) -> Item:
+    """The fastest; of those that are as fast within TIE the smallest, which leaves room for more than one product."""
+    top = max(rates.values())
+    return min((item for item in rates if rates[item] >= (1 - TIE) * top), key=lambda item: math.prod(item.shape))
+
+
+def rung(worker: Bench, field: Sequence[Item], seconds: float) -> dict[Item, float]:
+    """The rate of each item in TFLOP/s, all together within about `seconds`, in turns as far as the memory allows."""
+    rates: dict[Item, float] = {}
+    length = seconds / len(field) / (ROUNDS + 1)
+    for part in groups(worker.device, field):
+        turns = []
+        for item in part:
+            product = worker.product(item)
+            each = product.prepare()
+            turns.append((product, max(1, round(length / each))))
+        seen: list[list[float]] = [[] for _ in turns]
+        before = time.monotonic()
+        stream = interleaved([(product.launch, count) for product, count in turns], worker.device.timer)
+        for who, each, at in stream:
+            product = turns[who][0]
+            rate = product.rate(each)
+            worker.rates.append(Rate(before, at, product.item.dtype, rate))
+            before = at
+            seen[who].append(rate)
+            if sum(map(len, seen)) == (ROUNDS + 1) * len(turns):
+                break
+        rates |= {product.item: mean(rows[1:]) for (product, _), rows in zip(turns, seen, strict=True)}
+        if worker.device.kind == "cuda":
+            torch.cuda.synchronize()
+    return rates

@@ -1,0 +1,383 @@
+"""compare through the real command line, on a real H100's record and edited copies of it."""
+
+import copy
+import json
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpusmoke.cli import main
+from gpusmoke.record import read
+
+
+def scaled(share, which=lambda row: row["regime"] == "settled" and row["quantity"] == "matmul"):
+    """A change of the record: these rows at this share of their rate."""
+
+    def change(document):
+        for row in document["measurements"]:
+            if which(row):
+                row["value"] *= share
+                row["samples"] = [rate * share for rate in row["samples"]]
+
+    return change
+
+
+def fact(name, value):
+    """A change of the record: another fact."""
+    return lambda document: document["facts"].update({name: {"value": value, "source": "a test"}})
+
+
+def every(name, value):
+    """A change of the record: every measurement has that."""
+
+    def change(document):
+        for row in document["measurements"]:
+            row[name] = value
+
+    return change
+
+
+def with_changes(*changes):
+    return lambda document: [change(document) for change in changes]
+
+
+def compared(kit, valid, *args):
+    """The record of a comparison, which is valid, and the exit code."""
+    done = kit("compare", *args, "--json")
+    assert done.stderr == ""
+    record = json.loads(done.stdout)
+    valid(record)
+    return record, done.returncode
+
+
+def sentence(done):
+    """The one line that was said instead of a result."""
+    assert done.returncode == 2, done.stdout
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+def products(record):
+    return [row for row in record["measurements"] if row["regime"] == "settled" and row["quantity"] == "matmul"]
+
+
+def test_a_record_beside_itself_has_not_changed(kit, valid, edited):
+    record, code = compared(kit, valid, edited("a.json"), "a.json")
+    assert code == 0
+    assert [(one["severity"], one["id"]) for one in record["findings"]] == [("ok", "no-change")]
+    count = len(products(json.loads((kit.cwd / "a.json").read_text())))
+    title = record["findings"][0]["title"]
+    assert title.startswith(f"all {count} settled products: no change: +0.0 % (tolerance 1.5 %, spread of the rounds ")
+    assert {row["verdict"] for row in record["facts"]["compare.rows"]["value"]} == {"no-change"}
+
+
+def test_slower_by_ten_per_cent_is_a_problem_and_the_other_way_round_a_note(kit, valid, edited):
+    old, new = edited("old.json"), edited("new.json", scaled(0.9))
+    record, code = compared(kit, valid, old, new)
+    (found,) = record["findings"]
+    assert (code, found["id"], found["severity"]) == (1, "slower", "problem")
+    assert "10.0 % slower than before (tolerance 1.5 %" in found["title"]
+    assert "bf16 8192x8192x8192 NT settled: 683.8 to 615.4 TFLOP/s (-10.0 %), SM clock 1365 to 1365 MHz" in "".join(
+        found["evidence"]
+    )
+    record, code = compared(kit, valid, new, old)
+    (found,) = record["findings"]
+    assert (code, found["id"], found["severity"]) == (0, "faster", "note")
+    assert "11.1 % faster than before" in found["title"]
+
+
+def test_the_files_are_named_with_their_machines(kit, valid, edited):
+    record, _ = compared(kit, valid, edited("old.json"), edited("new.json", fact("torch.version", "2.11.1+cu130")))
+    assert record["command"] == "compare"
+    a, b = (record["facts"][f"compare.{name}"]["value"] for name in "ab")
+    assert a == {
+        "path": "old.json",
+        "command": "bench",
+        "started": "2026-11-26T02:17:51Z",
+        "gpu": "NVIDIA H100 80GB HBM3",
+        "driver": "580.159.04",
+        "torch": "2.11.0+cu130",
+    }
+    assert (b["path"], b["torch"]) == ("new.json", "2.11.1+cu130")
+
+
+def test_the_tolerance_is_the_users_to_choose(kit, valid, edited):
+    old, new = edited("old.json"), edited("new.json", scaled(0.9))
+    assert compared(kit, valid, old, new, "--tolerance", "12")[1] == 0
+    for text in ("0", "50", "-1", "much"):
+        assert "--tolerance" in sentence(kit("compare", old, new, "--tolerance", text))
+
+
+def test_rounds_that_vary_more_than_the_change_are_no_proof(kit, valid, edited):
+    def unsteady(document):
+        for row in products(document):
+            row["samples"] = [row["value"] * (0.9 if i % 4 < 2 else 1.0) for i in range(len(row["samples"]))]
+
+    record, code = compared(kit, valid, edited("old.json", unsteady), edited("new.json", scaled(0.97)))
+    assert code == 0
+    assert {one["id"] for one in record["findings"]} <= {"within-spread", "no-change"}
+
+
+def test_one_format_that_got_slower_is_not_lost_among_the_others(kit, valid, edited):
+    old = edited("old.json")
+    new = edited("new.json", scaled(0.9, lambda row: (row["dtype"], row["regime"]) == ("fp8", "settled")))
+    record, code = compared(kit, valid, old, new, "--tolerance", "1.6")
+    assert code == 1
+    titles = {one["id"]: one["title"] for one in record["findings"]}
+    assert titles["slower"].startswith("fp8 8192x8192x8192 NT settled: 10.0 % slower")
+    assert "no change" in titles["no-change"]
+
+
+def test_bursts_are_judged_by_their_own_tolerance(kit, valid, edited):
+    old = edited("old.json")
+    bursts = [scaled(share, lambda row: row["regime"] == "burst") for share in (0.96, 0.9)]
+    assert compared(kit, valid, old, edited("less.json", bursts[0]))[1] == 0
+    record, code = compared(kit, valid, old, edited("new.json", bursts[1]))
+    assert code == 1
+    assert re.search(
+        r"burst \(and \d more\): 10.0 % slower than before \(tolerance 5 %", record["findings"][1]["title"]
+    )
+
+
+def copy_of_memory(value):
+    """A change of the record: device memory was copied at this rate."""
+    row = {"quantity": "memory-copy", "dtype": None, "shape": [2 << 30], "layout": None, "backend": "cuda"}
+    row |= {"unit": "GB/s", "value": value, "samples": [value, value * 1.001, value], "regime": "settled"}
+    return lambda document: document["measurements"].append(document["measurements"][0] | row)
+
+
+def test_copies_are_judged_too(kit, valid, edited):
+    record, code = compared(
+        kit, valid, edited("old.json", copy_of_memory(3000.0)), edited("new.json", copy_of_memory(1500.0))
+    )
+    assert code == 1
+    assert record["findings"][1]["title"].startswith("memory-copy 2.1 GB: 50.0 % slower")
+
+
+def test_another_card_of_the_same_model_is_told(kit, valid, edited):
+    def another(document):
+        document["facts"]["cuda.devices"]["value"][0]["uuid"] = "GPU-another"
+
+    record, code = compared(kit, valid, edited("old.json"), edited("new.json", another))
+    assert code == 0
+    assert [one["id"] for one in record["findings"]] == ["another-card", "no-change"]
+
+
+def second_gpu(document, swap=False):
+    """The record of a machine with two GPUs, the second at half the rate; or with their numbers exchanged."""
+    devices = document["facts"]["cuda.devices"]["value"]
+    devices.append(devices[0] | {"uuid": "GPU-second", "ordinal": 1})
+    document["facts"]["bench.1"] = copy.deepcopy(document["facts"]["bench.0"])
+    slow = copy.deepcopy(document["measurements"])
+    for row in slow:
+        row |= {"gpu": 1, "value": row["value"] / 2, "samples": [rate / 2 for rate in row["samples"]]}
+    document["measurements"] += slow
+    if swap:
+        for row in [*devices, *document["measurements"]]:
+            name = "ordinal" if "ordinal" in row else "gpu"
+            row[name] = 1 - row[name]
+
+
+def test_gpus_are_matched_by_uuid_whatever_their_numbers(kit, valid, edited):
+    old = edited("old.json", second_gpu)
+    record, code = compared(kit, valid, old, edited("new.json", lambda document: second_gpu(document, swap=True)))
+    assert code == 0
+    assert [(one["gpu"], one["id"]) for one in record["findings"]] == [(0, "no-change"), (1, "no-change")]
+    text = kit("compare", old, "new.json").stdout
+    assert "\nGPU 0\n" in text
+    assert "\nGPU 1\n" in text
+
+
+def test_a_gpu_without_counterpart_is_told(kit, valid, edited):
+    record, code = compared(kit, valid, edited("old.json", second_gpu), edited("new.json"))
+    assert code == 0
+    assert [one["id"] for one in record["findings"]] == ["gpu-not-compared", "no-change"]
+    assert record["findings"][0]["title"].startswith("GPU 1 of the older record has no counterpart")
+
+
+def of_another_model(document):
+    document["facts"]["bench.0"]["value"]["name"] = "NVIDIA H200"
+    every("device", "NVIDIA H200")(document)
+
+
+def fewer_multiprocessors(document):
+    document["facts"]["bench.0"]["value"]["multiprocessors"] = 60
+
+
+def mig(document):
+    document["facts"]["nvml.gpus"]["value"][0]["mig_mode"] = 1
+
+
+def only(dtype):
+    """A change of the record: only one format was measured."""
+
+    def change(document):
+        document["measurements"] = [row for row in document["measurements"] if row["dtype"] == dtype]
+
+    return change
+
+
+NEVER = [
+    (of_another_model, "different GPUs: NVIDIA H100 80GB HBM3 with 132 multiprocessors, and NVIDIA H200"),
+    (fewer_multiprocessors, "different GPUs: NVIDIA H100 80GB HBM3 with 132 multiprocessors, and NVIDIA H100 80GB"),
+    (mig, "in MIG mode"),
+    (fact("nvml.driver_version", "575.57.08"), "the driver's major version differs: 580 and 575"),
+    (every("method", 1), "version of the measuring method differs: 2 and 1"),
+    (every("backend", "triton"), "the backend differs: cublas and triton"),
+    (fact("torch.version", "2.12.0+cu130"), "the version of PyTorch differs: 2.11 and 2.12"),
+    (fact("torch.cuda", "12.9"), "the CUDA that PyTorch was built for differs: 13.0 and 12.9"),
+    (
+        fact("pixi.current", {"environment": "cuda12", "subdir": "linux-64", "cuda": "12.0"}),
+        "the Pixi environment differs: none and cuda12 on linux-64, CUDA 12.0",
+    ),
+    (every("shape", [64, 64, 64]), "they have no settled matrix product in common"),
+    (lambda document: document.update(complete=False, verdict="problem"), "it is not complete"),
+    (lambda document: document.update(command="doctor"), "it is a record of doctor"),
+    (lambda document: document.update(command="check"), "it is a record of check"),
+    (lambda document: document.update(measurements=[]), "no settled matrix product was measured"),
+    (every("samples", [0.0] * 10), "a rate in it is no number above zero"),
+    (every("samples", [float("nan")] * 10), "a rate in it is no number above zero"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), NEVER, ids=[reason for _, reason in NEVER])
+def test_what_can_not_be_compared_is_refused_in_one_sentence(kit, edited, change, reason):
+    old, new = edited("old.json"), edited("new.json", change)
+    assert reason in sentence(kit("compare", old, new))
+    refused = sentence(kit("compare", new, old))
+    assert "new.json" in refused
+    assert "can't be compared: " in refused
+
+
+def test_records_of_one_format_each_have_nothing_in_common(kit, edited):
+    said = sentence(kit("compare", edited("old.json", only("bf16")), edited("new.json", only("fp32"))))
+    assert said.endswith("can't be compared: they have no settled matrix product in common")
+
+
+def test_the_power_limit_explains_and_does_not_refuse(kit, valid, edited):
+    def lowered(document):
+        document["facts"]["nvml.gpus"]["value"][0]["power_limit_w"] = 500.0
+
+    record, code = compared(kit, valid, edited("old.json"), edited("new.json", lowered))
+    assert code == 0
+    assert [one["id"] for one in record["findings"]] == ["no-change"]
+
+
+@pytest.mark.parametrize(("names", "which"), [(("a.json", "wrong.json"), "newer"), (("wrong.json", "a.json"), "older")])
+def test_rates_of_wrong_results_are_worth_nothing(kit, valid, edited, names, which):
+    def wrong(document):
+        document["measurements"][1]["verified"] |= {"passed": False, "error": 9.0}
+
+    edited("a.json")
+    edited("wrong.json", with_changes(scaled(1.2), wrong))
+    record, code = compared(kit, valid, *names)
+    assert code == 1
+    (found,) = record["findings"]
+    assert found["id"] == "wrong-result"
+    assert found["title"].startswith(f"In the {which} record, bf16 8192x8192x8192 NT settled came out wrong: largest")
+
+
+@pytest.mark.parametrize("text", ["", '{"schema": "gpusmoke-record/1"', "[]"])
+def test_a_damaged_file_is_named(kit, edited, text):
+    (kit.cwd / "cut.json").write_text(text)
+    edited("a.json")
+    assert "cut.json is not a whole record" in sentence(kit("compare", "a.json", "cut.json"))
+    assert "cut.json is not a whole record" in sentence(kit("compare", "cut.json", "a.json"))
+    assert "none.json can't be read" in sentence(kit("compare", "a.json", "none.json"))
+
+
+def test_the_text_fits_a_terminal_of_80_columns(kit, edited):
+    def several(document):
+        for row in list(document["measurements"]):
+            if row["dtype"] == "bf16":
+                for shape in ([1024, 8448, 16384], [12288, 18432, 16384]):
+                    document["measurements"].append(copy.deepcopy(row) | {"shape": shape})
+
+    old = edited("old.json", with_changes(several, copy_of_memory(3000.0)))
+    new = edited("new.json", with_changes(several, copy_of_memory(2990.0), scaled(0.9)))
+    done = kit("compare", old, new)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    long = [line for line in lines if len(line) > 80]
+    assert [line for line in long if "try: " not in line and "see: " not in line] == []  # those are to be copied
+    assert lines[0] == "A: 2026-11-26T02:17:51Z, NVIDIA H100 80GB HBM3, driver 580.159.04, torch"
+    assert lines[1] == "2.11.0+cu130, old.json"
+    assert any(
+        re.fullmatch(r"bf16 8192x8192x8192 NT settled +683.8 +615.4 +-10.0 % +[\d.]+ % +SLOWER", x) for x in lines
+    )
+    assert any(re.fullmatch(r"all 3 settled bf16 products +-10.0 % +[\d.]+ % +SLOWER", x) for x in lines)
+    assert any(re.fullmatch(r"all 9 settled products +-10.0 % +[\d.]+ % +SLOWER", x) for x in lines)
+    assert lines[-1] == "1 problem found: slower."
+
+
+def test_markdown_has_the_table_and_what_was_found(kit, edited):
+    old, new = edited("old.json"), edited("new.json", scaled(0.9))
+    done = kit("compare", old, new, "--markdown")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[0] == "### compare: 1 problem found: slower."
+    (row,) = [line for line in lines if line.startswith("| bf16 8192x8192x8192 NT settled |")]
+    assert row.count("|") == 8
+    assert "- **PROBLEM** GPU 0: all " in done.stdout
+    assert "json" in sentence(kit("compare", old, new, "--markdown", "--json"))
+
+
+def test_a_comparison_that_was_stored_is_shown_again(kit, edited):
+    done = kit("compare", edited("old.json"), edited("new.json", scaled(0.9)), "--json")
+    (kit.cwd / "compared.json").write_text(done.stdout)
+    again = kit("report", "compared.json")
+    assert again.returncode == 0
+    assert "bf16 8192x8192x8192 NT settled  683.8" in again.stdout
+    assert read(kit.cwd / "compared.json").to_json() == json.loads(done.stdout)
+
+
+def test_a_slower_gpu_is_an_annotation_in_ci(kit, edited):
+    done = kit("compare", edited("a.json"), edited("b.json", scaled(0.9)), env={"GITHUB_ACTIONS": "true"})
+    assert done.stderr.startswith("::error title=compare%3A slower::GPU 0: all ")
+
+
+def test_cpu_records_are_compared_without_a_gpu(kit, valid, edited):
+    def on_cpu(document):
+        document["facts"]["bench.0"]["value"] |= {"device": "cpu", "name": "CPU", "threads": 4}
+        for row in document["measurements"]:
+            row |= {"gpu": None, "device": "CPU", "backend": "cpu", "telemetry": {"reason": "not a GPU"}}
+
+    record, code = compared(kit, valid, edited("a.json", on_cpu), edited("b.json", with_changes(on_cpu, scaled(0.9))))
+    assert code == 1
+    assert record["findings"][0]["gpu"] is None
+    assert record["findings"][0]["title"].endswith("which might explain it, were not sampled in both.")
+    # Bursts of a CPU are no measure of it.
+    assert not any("burst" in row["name"] for row in record["facts"]["compare.rows"]["value"])
+    more = fact("bench.0", {"device": "cpu", "name": "CPU", "threads": 8})
+    said = sentence(kit("compare", "a.json", edited("c.json", with_changes(on_cpu, more))))
+    assert "the number of CPU threads differs: 4 and 8" in said
+
+
+ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([]) | st.just({}) | st.just([{}])
+
+
+def places(value, path=()):
+    """Every place in a document, as the keys that lead there."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from places(one, (*path, key))
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_record_changed_anywhere_is_compared_or_refused_in_one_sentence(kit, edited, capsys, monkeypatch, data):
+    monkeypatch.chdir(kit.cwd)
+    document = json.loads((kit.cwd / edited("a.json")).read_text())
+    spot = data.draw(st.sampled_from([path for path in places(document) if path]))
+    inner = document
+    for key in spot[:-1]:
+        inner = inner[key]
+    inner[spot[-1]] = data.draw(ODD)
+    (kit.cwd / "odd.json").write_text(json.dumps(document))
+    code, printed = main(["compare", "a.json", "odd.json"]), capsys.readouterr()
+    assert code in (0, 1, 2), printed.err
+    assert code != 2 or len(printed.err.strip().splitlines()) == 1

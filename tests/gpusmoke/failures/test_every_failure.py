@@ -1,0 +1,20 @@
+"""No class of failure without a test that drives the real program into it, and the catalogue says which."""
+
+import runpy
+from pathlib import Path
+
+from gpusmoke.findings import catalogue
+
+
+def test_every_problem_and_warning_is_provoked_here_and_the_catalogue_says_how():
+    tested = {}
+    for module in Path(__file__).parent.glob("test_*.py"):
+        names = runpy.run_path(str(module)) if module != Path(__file__) else {"NAMED": ()}
+        for kind in names["NAMED"]:
+            tested.setdefault(kind, set()).add(names["STAND_IN"])
+    told = {
+        kind: set(entry.get("tested", []))
+        for kind, entry in catalogue().items()
+        if entry["severity"] in ("problem", "warning")
+    }
+    assert tested == told

@@ -1,0 +1,151 @@
+"""What only PyTorch shows, through `check`: a real PyTorch on a stand-in GPU, in an environment made for it.
+
+A case gives what the children do at their start (`play` brings the GPU), what is laid into the environment, what the
+stand-in driver answers, and which of the variables below are set.
+"""
+
+import importlib.metadata
+import json
+import subprocess
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPU would be exercised"),
+]
+
+STAND_IN = "pytorch"
+PLAY = "import standin_gpu; torch = standin_gpu.play({})"
+UNUSED = "import torch; torch.version.cuda = {!r}; torch.cuda.is_available = bool"
+OLD_CUDNN = "cuDNN version incompatibility: PyTorch was compiled against (9, 10, 2) but found runtime version (8, 9, 7)"
+RUNTIME = "int cudaRuntimeGetVersion(int *version) { *version = 12090; return 0; }\n"
+SHADOWED = {"laid": {"lib/libcudart.so.13": ""}, "env": {"LD_PRELOAD": "{preloaded}"}}
+CONDA = "conda-meta/pytorch-{version}-cuda130_mkl_py314_h1_0.json"
+SECOND = {"{site}/torch-1.13.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: torch\nVersion: 1.13.1\n"}
+
+
+def gpu(*more, **properties):
+    """A GPU with such properties, and code beside it."""
+    return "\n".join([PLAY.format(", ".join(f"{key}={value!r}" for key, value in properties.items())), *more])
+
+
+def cuda_errors(in_bf16, in_fp32):
+    """A GPU on which products end with an error of CUDA, in PyTorch's words."""
+    said = f"'CUDA error: ' + {[in_bf16, in_fp32]!r}[a.dtype.itemsize == 4] + '\\nCompile with `TORCH_USE_CUDA_DSA`'"
+    return gpu(f"def mm(a, b, out): raise RuntimeError({said})", "torch.mm = mm")
+
+
+# What each machine is found to have, with the beginning of the first advice; and what it is made of.
+MACHINES = [
+    ({"gpu-unused": "pixi run doctor"}, UNUSED.format("13.0"), {}),
+    ({"cpu-build": "pixi install"}, UNUSED.format(None), {}),
+    ({"driver-too-old": "pixi run smoke"}, UNUSED.format("13.0"), {"state": {"cuDriverGetVersion.value": 12040}}),
+    (
+        {"torch-missing": "pixi run check", "shadowed-libraries-break": "unset LD_LIBRARY_PATH"},
+        "sys.modules['torch'] = None",
+        SHADOWED,
+    ),
+    (
+        {"arch-not-in-build": "pixi run audit --gpu 9.0", "ecc-uncorrectable": "nvidia-smi -q -d ECC"},
+        cuda_errors("no kernel image is available for execution on the device", "uncorrectable ECC error encountered"),
+        {},
+    ),
+    (
+        {"ptx-too-new": "nvcc --version", "jit-compiler-missing": "ldconfig -p"},
+        cuda_errors(
+            "the provided PTX was compiled with an unsupported toolchain.", "PTX JIT compiler library not found"
+        ),
+        {},
+    ),
+    (
+        {"invalid-kernel-image": "nvcc -gencode", "invalid-ptx": "nvcc -gencode"},
+        cuda_errors("device kernel image is invalid", "a PTX JIT compilation failed"),
+        {},
+    ),
+    (
+        {"device-busy": "nvidia-smi -q -d COMPUTE", "step-failed": "pixi run doctor"},
+        cuda_errors("CUDA-capable device(s) is/are busy or unavailable", "words that no driver knows"),
+        {},
+    ),
+    (
+        {
+            "arch-not-in-build": "pixi run audit --gpu 9.0",
+            "two-torches": "pixi list torch",
+            "cudart-mismatch": "unset LD_LIBRARY_PATH",
+            "cudnn-mismatch": "unset LD_LIBRARY_PATH",
+        },
+        gpu(
+            f"def version(): raise RuntimeError({OLD_CUDNN!r})",
+            "torch.backends.cudnn.version = version",
+            architectures=["sm_75", "sm_80"],
+        ),
+        {"laid": SECOND, "env": SHADOWED["env"]},
+    ),
+    # Warnings alone: exit 0.
+    (
+        {"architectures-differ": "pixi run audit", "pcie-link-slow": "nvidia-smi -q | grep"},
+        gpu(architectures=["sm_90", "sm_100"]),
+        {"laid": {CONDA: "{}"}, "state": {"pcie_width": 8}},
+    ),
+    (
+        {"shadowed-libraries": "unset LD_LIBRARY_PATH", "pcie-link-slow": "nvidia-smi -q | grep"},
+        gpu(cuda="12.9"),
+        SHADOWED | {"state": {"pcie_generation": 3}},
+    ),
+]
+# One GPU fails, and the others report.
+ON_ONE_GPU = {
+    "worker-crashed": "import os; os._exit(3)",
+    "wrong-result": "mm = torch.mm; torch.mm = lambda a, b, out: mm(a, b, out=out)[17, 5].add_(0.5)",
+    "out-of-memory": "torch.ones = lambda *size, device: exec(\"raise torch.OutOfMemoryError('no')\")",
+}
+FIRST = {"worker-crashed": "sudo dmesg", "wrong-result": "pixi run check", "out-of-memory": "nvidia-smi --query"}
+NAMED = {kind for expected, _, _ in MACHINES for kind in expected} | set(ON_ONE_GPU)
+
+
+@pytest.fixture
+def check(kit, driver, fake_root, children, environment, compiler, tmp_path):
+    """Run `check --json` on such a machine."""
+
+    def run(code, laid=(), state=(), env=()):
+        site = next((environment / "lib").glob("python*/site-packages"))
+        for name, content in dict(laid).items():
+            path = environment / name.format(site=site, version=importlib.metadata.version("torch"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        preloaded = tmp_path / "elsewhere/libcudart.so.13"
+        preloaded.parent.mkdir()
+        preloaded.with_name("cudart.c").write_text(RUNTIME)
+        subprocess.run([*compiler, "-shared", "-fPIC", "-o", preloaded, preloaded.with_name("cudart.c")], check=True)
+        machine = driver(dict(state) or "") | children(code) | {"GPUSMOKE_ROOT": str(fake_root)}
+        machine |= {name: value.format(preloaded=preloaded) for name, value in dict(env).items()}
+        return kit("check", "--json", env=machine, timeout=180)
+
+    return run
+
+
+@pytest.mark.parametrize(("expected", "code", "made_of"), MACHINES, ids=[" ".join(one[0]) for one in MACHINES])
+def test_each_failure_is_named_with_its_cure(check, named, expected, code, made_of):
+    done = check(code, **made_of)
+    for kind, advice in expected.items():
+        assert named(done, kind, advice)["evidence"]
+
+
+def test_a_gpu_that_is_well_gives_no_alarm(check):
+    done = check(gpu())
+    found = {one["id"]: one for one in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0
+    assert {one["severity"] for one in found.values()} <= {"ok", "note"}
+    assert found["gpu-works"]["gpu"] == 0
+
+
+def test_gpus_that_fail_do_not_keep_another_from_reporting(check, named):
+    faults = [f"if '\"ordinal\": {n}' in sys.orig_argv[-1]: {fault}" for n, fault in enumerate(ON_ONE_GPU.values(), 1)]
+    done = check(gpu(*faults, count=4), state={"devices": 4})
+    for ordinal, kind in enumerate(ON_ONE_GPU, 1):
+        assert named(done, kind, FIRST[kind])["gpu"] == ordinal
+    found = json.loads(done.stdout)["findings"]
+    assert [one["gpu"] for one in found if one["id"] == "gpu-works"] == [0]
+    assert {one["gpu"] for one in found if one["severity"] == "problem"} == {1, 2, 3}
