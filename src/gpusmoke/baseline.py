@@ -15,7 +15,7 @@ from gpusmoke.facts.workspace import project_root
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.comparable import cards, difference, unfit
 from gpusmoke.findings.comparison import TOLERANCE, judge
-from gpusmoke.record import Record, read, reserve
+from gpusmoke.record import Record, add, read
 
 FOLDER = "baselines"
 TOLD = 3  # baselines that were passed over, with the reason
@@ -59,18 +59,9 @@ def save(record: Record, folder: Path) -> Path:
     home = place(record, folder)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        path = reserve(home, record.started.replace("-", "").replace(":", ""))
-        part = path.with_suffix(".part")
-        try:
-            part.write_text(record.to_text(), encoding="utf-8")
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            raise
+        return add(record, home, record.started.replace("-", "").replace(":", ""))
     except OSError as error:
         raise UsageError(f"the baseline can't be written to {home}: {error.strerror}") from None
-    return path
 
 
 def stored(record: Record, folder: Path) -> Iterator[Baseline | str]:

@@ -64,6 +64,9 @@ def usage() -> str:
 def execute(name: str, arguments: Sequence[str]) -> int:
     """Run one command and show its record."""
     args = parser_of(name).parse_args(arguments)
+    as_markdown = getattr(args, "markdown", False)
+    if args.json and as_markdown:
+        raise UsageError("--json and --markdown both want standard output: give one of them")
     if "results" in args:
         from gpusmoke.record import prepare
 
@@ -77,9 +80,10 @@ def execute(name: str, arguments: Sequence[str]) -> int:
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
     if args.json:
         sys.stdout.write(record.to_text())
-    elif name in ("audit", "compare") and args.markdown:
-        page = "comparison" if name == "compare" else name
-        sys.stdout.write(importlib.import_module(f"gpusmoke.presentation.{page}").markdown(record))
+    elif as_markdown:
+        from gpusmoke.presentation.markdown import markdown
+
+        sys.stdout.write(markdown(record))
     else:
         show(record, saved)
     if os.environ.get("GITHUB_ACTIONS") == "true" and name != "report":

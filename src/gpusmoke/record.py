@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,11 +92,6 @@ def cut(value: Json, characters: int, items: int) -> Json:
     return value
 
 
-def now() -> str:
-    """The time in UTC, as ISO 8601 to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @contextlib.contextmanager
 def told_which(folder: Path) -> Iterator[None]:
     """Turn what the system says of a folder that can't be written into a UsageError that names it."""
@@ -123,15 +117,20 @@ def write(record: Record, folder: Path) -> Path:
     stem = f"{record.command}-{record.started.replace('-', '').replace(':', '')}"
     prepare(folder)
     with told_which(folder):
-        path = reserve(folder, stem)
-        part = path.with_suffix(".part")
-        try:
-            part.write_text(record.to_text(), encoding="utf-8")
-            part.replace(path)  # in one step, so that nobody ever reads half of it
-        except BaseException:
-            part.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            raise
+        return add(record, folder, stem)
+
+
+def add(record: Record, folder: Path, stem: str) -> Path:
+    """Write the record as a new file of that name, or the next that is free; OSError where that fails."""
+    path = reserve(folder, stem)
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(record.to_text(), encoding="utf-8")
+        part.replace(path)  # in one step, so that nobody ever reads half of it
+    except BaseException:
+        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 

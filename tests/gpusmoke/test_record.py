@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from odd import ODD, places
 
 from gpusmoke.cli import main
 from gpusmoke.errors import INTERRUPTED, UsageError
@@ -147,17 +148,6 @@ def test_a_damaged_record_is_refused_by_name(tmp_path, text, reason):
     with pytest.raises(UsageError, match=r"damaged\.json") as caught:
         read(path)
     assert reason in str(caught.value)
-
-
-ODD = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([]) | st.just({}) | st.just([{}])
-
-
-def places(value, path=()):
-    """Every place in a document, as the keys that lead there."""
-    yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in inner:
-        yield from places(one, (*path, key))
 
 
 REAL_DOCUMENT = json.loads((Path(__file__).parent / "data/h100-smoke.json").read_text())

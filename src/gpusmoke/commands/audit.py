@@ -66,8 +66,6 @@ def run(args: argparse.Namespace) -> Record:
     asked = args.driver or args.gpu
     if args.diff and asked:
         raise UsageError("--diff compares two locks, --driver and --gpu ask about one: give them one at a time")
-    if args.json and args.markdown:
-        raise UsageError("--json and --markdown both want standard output: give one of them")
     request = {"driver": args.driver, "gpu": args.gpu, "subdir": args.subdir, "diff": args.diff and str(args.diff)}
     session = Session("audit", **{name: value for name, value in request.items() if value})
     with session.interruptible():

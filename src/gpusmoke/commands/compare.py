@@ -48,7 +48,7 @@ def about(record: Record, path: Path) -> dict[str, Json]:
         "command": record.command,
         "started": record.started,
         "gpu": ", ".join(dict.fromkeys(card.name for card in comparable.cards(record))),
-        "driver": record.facts.text("nvml.driver_version") or record.facts.text("host.kernel_module"),
+        "driver": comparable.driver_version(record.facts),
         "torch": record.facts.text("torch.version"),
     }
 
@@ -75,8 +75,6 @@ def tables(older: Record, newer: Record, tolerance: float) -> dict[str, Fact]:
 
 def run(args: argparse.Namespace) -> Record:
     """Compare two records. Raises UsageError where one is damaged, or where the two are not comparable."""
-    if args.json and args.markdown:
-        raise UsageError("--json and --markdown both want standard output: give one of them")
     session = Session("compare", tolerance_percent=args.tolerance)
     older, newer = read(args.older), read(args.newer)
     for path, record in ((args.older, older), (args.newer, newer)):

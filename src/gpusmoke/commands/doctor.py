@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> Record | str:
     """Read the machine and judge it. Raises UsageError where the options or the workspace's files are unreadable."""
     if args.build_cuda is not None and not re.fullmatch(r"\d+(\.\d+)*", args.build_cuda):
         raise UsageError(f"--build-cuda takes a version such as 13.0, not {args.build_cuda!r}")
-    if args.markdown and (not args.list or args.json):
-        raise UsageError("--markdown goes with --list, and not with --json")
+    if args.markdown and not args.list:
+        raise UsageError("--markdown goes with --list")
     if sum((args.list, args.explain is not None, args.bundle is not None)) > 1:
         raise UsageError("--list, --explain and --bundle are asked for one at a time")
     if args.list or args.explain is not None:

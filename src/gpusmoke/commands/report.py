@@ -38,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Record | str:
     """Read the record back and show it. Raises UsageError where that can't be done."""
-    if args.json and args.markdown:
-        raise UsageError("--json and --markdown both want standard output: give one of them")
     path, target = args.record, args.html
     if path is None and target:  # `report --html RECORD`: argparse takes it for the FILE
         path, target = target, None
@@ -53,10 +51,6 @@ def run(args: argparse.Namespace) -> Record | str:
             print(f"Report: {page}", file=sys.stderr)
         else:
             return f"Report: {page}\n"
-    if args.markdown:
-        from gpusmoke.presentation.markdown import markdown
-
-        return markdown(record)
     return record
 
 

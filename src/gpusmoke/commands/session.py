@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpusmoke.clock import now
 from gpusmoke.facts import Fact, Facts, Json
 from gpusmoke.findings import Finding, finding, merged
-from gpusmoke.record import Record, now
+from gpusmoke.record import Record
 
 if TYPE_CHECKING:  # doctor has no children, and rich takes 0.1 s to import
     from gpusmoke.presentation.progress import Progress

@@ -64,7 +64,7 @@ class Facts(Mapping[str, Fact]):
 
     def rows(self, name: str) -> list[dict[str, Json]]:
         """The value where it is a list of objects; anything else in it is left out."""
-        return [row for row in listed(self.value(name)) if isinstance(row, dict)]
+        return objects(self.value(name))
 
     def row(self, name: str) -> dict[str, Json]:
         """The value where it is an object."""
@@ -97,6 +97,11 @@ def shown(value: Json) -> str:
     if isinstance(value, list):
         return ", ".join(shown(one) for one in value) or "none"
     return f"'{value}'" if value == "" else str(value)
+
+
+def objects(value: Json) -> list[dict[str, Json]]:
+    """The objects of a list, without whatever else is in it; none where the value is no list."""
+    return [one for one in listed(value) if isinstance(one, dict)]
 
 
 def listed(value: Json) -> list[Json]:

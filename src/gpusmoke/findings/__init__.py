@@ -14,15 +14,12 @@ An entry of the catalogue is named after its id and holds
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from gpusmoke.facts import Json
+from gpusmoke.tables import table
 
-DATA = Path(__file__).parents[1] / "data/findings"
 FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare")  # those that doctor needs come first
 
 
@@ -48,11 +45,9 @@ class Finding(NamedTuple):
         return cls(**{**known, "evidence": tuple(known["evidence"]), "advice": tuple(known["advice"])})
 
 
-@cache
 def part(name: str) -> dict[str, dict[str, Json]]:
     """One file of the catalogue: reading all would take doctor a tenth of its time."""
-    entries: dict[str, dict[str, Json]] = tomllib.loads((DATA / f"{name}.toml").read_text(encoding="utf-8"))
-    return entries
+    return table(f"findings/{name}")
 
 
 def catalogue() -> dict[str, dict[str, Json]]:

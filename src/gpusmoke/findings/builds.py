@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from gpusmoke.facts import Json
 from gpusmoke.findings.platforms import version
+from gpusmoke.tables import table
 
 # Jetson chips are outside the rule that binaries of X.y run on X.z: nothing is known until a kernel has run.
 TEGRA = ("7.2", "8.7")
@@ -33,15 +32,11 @@ class Build:
 
 
 @cache
-def _tables() -> dict[str, list[dict[str, Json]]]:
-    return tomllib.loads((files("gpusmoke") / "data/builds.toml").read_text(encoding="utf-8"))
-
-
-@cache
 def builds() -> tuple[Build, ...]:
     """Every build on file, newest first."""
     return tuple(
-        Build(row["channel"], row["cuda"], tuple(row["architectures"]), row.get("lines")) for row in _tables()["build"]
+        Build(row["channel"], row["cuda"], tuple(row["architectures"]), row.get("lines"))
+        for row in table("builds")["build"]
     )
 
 
@@ -108,14 +103,16 @@ def _toolkit(cuda: str) -> dict[str, Json] | None:
     """The newest toolkit on file that is not above `cuda` and of its major, which is a lower bound for it."""
     asked = version(cuda)
     below = [
-        row for row in _tables()["toolkit"] if asked[:1] == version(row["cuda"])[:1] and version(row["cuda"]) <= asked
+        row
+        for row in table("builds")["toolkit"]
+        if asked[:1] == version(row["cuda"])[:1] and version(row["cuda"]) <= asked
     ]
     return below[-1] if below else _compatible(cuda)
 
 
 def _compatible(cuda: str) -> dict[str, Json] | None:
     """What every build of this CUDA's major runs with."""
-    return next((row for row in _tables()["compatibility"] if version(cuda)[:1] == (row["major"],)), None)
+    return next((row for row in table("builds")["compatibility"] if version(cuda)[:1] == (row["major"],)), None)
 
 
 def _rows(declared: str | None, built: str | None) -> list[dict[str, Json] | None]:

@@ -11,20 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.facts import Facts, Json, listed
-from gpusmoke.findings.comparable import Card, Pair, Row, nvml_row
-from gpusmoke.findings.health import number
-from gpusmoke.measuring.clocks import HARMLESS_REASONS, reason_names
+from gpusmoke.findings.comparable import Card, Pair, Row
+from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row
+from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, reason_names, together
 from gpusmoke.measuring.statistics import median
 
 if TYPE_CHECKING:
     from gpusmoke.record import Record
 
-POWER_CAP = 0x4
 # A clock explains a rate that fell with it. At the power limit they fall alike; what also waits for memory falls less.
 CLOCK_SHARE = 0.5
 POWER_SHARE = 0.03  # of the power drawn at the cap: what a cap that is lower takes; runs repeat within 0.3 %
 WARMER_C = 5
-BUSY_PERCENT = 5
 
 Both = Sequence[tuple[Row, Row]]
 """A measurement in the older and in the newer record, one pair for each that changed."""
@@ -97,10 +95,7 @@ def power(facts: tuple[Facts, Facts], pair: Pair, both: Both, slow: int) -> Iter
 
 def throttling(both: Both, slow: int) -> Iterator[str]:
     """Reasons to hold the clock down, other than the power cap, that only the slower run has."""
-    bits = [0, 0]
-    for rows in both:
-        for at in (0, 1):
-            bits[at] |= reasons(rows[at])
+    bits = [together(reasons(rows[at]) for rows in both) for at in (0, 1)]
     if only := bits[slow] & ~bits[1 - slow] & ~HARMLESS_REASONS:
         yield f"the clock was held down {'before ' if slow == 0 else ''}by: {', '.join(reason_names(only))}"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.facts import Facts, Json
+from gpusmoke.findings.health import nvml_row, uuid_of
 
 if TYPE_CHECKING:
     from gpusmoke.record import Record
@@ -68,17 +69,10 @@ def rows_of(record: Record, gpu: int | None) -> dict[Key, Row]:
     return {key(row): row for row in record.measurements if row["gpu"] == gpu}
 
 
-def nvml_row(facts: Facts, uuid: str | None) -> Row:
-    """What NVML said of the GPU with this UUID before anything was measured."""
-    return next((row for row in facts.rows("nvml.gpus") if uuid is not None and row.get("uuid") == uuid), {})
-
-
 def card(record: Record, gpu: int | None) -> Card:
     """What the facts tell of a measured device."""
     seen = record.facts.row(f"bench.{gpu or 0}")
-    devices = [row for row in record.facts.rows("cuda.devices") if row.get("ordinal") == gpu]
-    uuid = devices[0].get("uuid") if devices else None
-    uuid = uuid if isinstance(uuid, str) else None
+    uuid = None if gpu is None else uuid_of(record.facts, gpu)
     mig = (uuid or "").startswith("MIG-") or nvml_row(record.facts, uuid).get("mig_mode") == 1
     name = next(row["device"] for row in record.measurements if row["gpu"] == gpu)
     return Card(gpu, name, "" if gpu is None else str(seen.get("multiprocessors")), mig, uuid)
@@ -117,9 +111,9 @@ def unfit(record: Record) -> str | None:
     return None
 
 
-def driver_major(facts: Facts) -> str:
-    """The first number of the driver's version, as in 580."""
-    return (facts.text("nvml.driver_version") or facts.text("host.kernel_module") or NONE).split(".")[0]
+def driver_version(facts: Facts) -> str | None:
+    """The driver's version, as in 580.159.04."""
+    return facts.text("nvml.driver_version") or facts.text("host.kernel_module")
 
 
 def pixi_environment(facts: Facts) -> str:
@@ -135,7 +129,7 @@ def surroundings(record: Record) -> Iterator[tuple[str, str]]:
     methods = sorted({row["method"] for row in record.measurements})
     yield "version of the measuring method", " and ".join(map(str, methods))
     if any(row["gpu"] is not None for row in record.measurements):
-        yield "driver's major version", driver_major(facts)
+        yield "driver's major version", (driver_version(facts) or NONE).split(".")[0]
     else:
         row = facts.row("bench.0")
         yield "number of CPU threads", str(row.get("threads"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpusmoke.facts import Facts, listed
+from gpusmoke.facts import Facts, listed, objects
 from gpusmoke.findings import Finding, finding, ids_for
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
@@ -57,7 +57,7 @@ def steps(facts: Facts) -> Iterator[Finding]:
     """Each device's copies and products: one line where all is right, one finding per step where not."""
     for ordinal in ordinals(facts, "check"):
         row = facts.row(f"check.{ordinal}")
-        done = [step for step in listed(row.get("steps")) if isinstance(step, dict)]
+        done = objects(row.get("steps"))
         gpu = gpu_of(facts, "check", ordinal)
         for step in done:
             what, error = step.get("step"), step.get("error_text")

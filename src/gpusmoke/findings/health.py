@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gpusmoke.facts import Facts, Json, listed
+from gpusmoke.facts import Facts, Json, objects
 from gpusmoke.findings import Finding, catalogue, finding
 from gpusmoke.measuring.clocks import SLOWED_DOWN, reason_names
 
 COMPUTE_EXCLUSIVE_THREAD, COMPUTE_PROHIBITED, COMPUTE_EXCLUSIVE = 1, 2, 3
 MEMORY_SHARE = 0.5  # of the whole, held by others, that leaves too little for a project
+BUSY_PERCENT = 5  # of the time, by another program, before a measurement began
 # What is the business of those who use a GPU, and not of others on the same machine.
 OF_ITS_USERS = ("memory-taken", "compute-mode-prohibited")
 # NVML_GPU_RECOVERY_ACTION_…: what the driver asks for, and the command.
@@ -34,6 +35,18 @@ def health(facts: Facts) -> Iterator[Finding]:
                 yield finding(kind, evidence, gpu, **(words | {"index": index}))
             elif catalogue()[kind]["severity"] != "note" and kind not in OF_ITS_USERS:
                 yield finding("other-gpu-unwell", evidence, None, index=index, what=kind)
+
+
+def uuid_of(facts: Facts, ordinal: int) -> str | None:
+    """The UUID of the GPU that CUDA calls `ordinal`, by which NVML knows it."""
+    uuids = (row.get("uuid") for row in facts.rows("cuda.devices") if row.get("ordinal") == ordinal)
+    uuid = next(uuids, None)
+    return uuid if isinstance(uuid, str) else None
+
+
+def nvml_row(facts: Facts, uuid: str | None) -> dict[str, Json]:
+    """What NVML said of the GPU with this UUID before anything was measured."""
+    return next((row for row in facts.rows("nvml.gpus") if uuid is not None and row.get("uuid") == uuid), {})
 
 
 Reading = tuple[str, str, dict[str, object]]
@@ -91,9 +104,7 @@ def sharing(row: Mapping[str, Json]) -> Iterator[Reading]:
         yield "compute-mode-exclusive", f"compute_mode: {mode}", {}
     used, total = number(row, "memory_used_mib"), number(row, "memory_mib")
     if used and total and used > MEMORY_SHARE * total:
-        held = ", ".join(
-            f"process {p.get('pid')} {p.get('mib')} MiB" for p in listed(row.get("processes")) if isinstance(p, dict)
-        )
+        held = ", ".join(f"process {p.get('pid')} {p.get('mib')} MiB" for p in objects(row.get("processes")))
         words: dict[str, object] = {"used": f"{used / 1024:.0f}", "total": f"{total / 1024:.0f}"}
         yield "memory-taken", f"memory_used_mib: {used} of {total}; {held or 'no process is told'}", words
     if row.get("mig_mode") == 1 and (count := number(row, "mig_devices")):

@@ -8,12 +8,12 @@ from gpusmoke.facts import Facts, Json, listed, shown
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
+from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row, uuid_of
 from gpusmoke.findings.pytorch import pytorch
-from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, SLOWED_DOWN, reason_names
+from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, SLOWED_DOWN, reason_names, together
 from gpusmoke.measuring.expected import shortfalls
 
 LOWERED = 0.99  # of the default: drivers round
-BUSY_PERCENT = 5  # of the time, by another program, before this one began
 
 
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:
@@ -77,17 +77,14 @@ def summary(rows: Sequence[dict[str, Json]]) -> str:
 
 def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str, Json]]) -> Iterator[Finding]:
     """What held the clock down during the run, and who else was using the GPU."""
-    reasons = 0
-    for row in rows:
-        reasons |= row["telemetry"].get("throttle_reasons", 0)
+    reasons = together(row["telemetry"].get("throttle_reasons", 0) for row in rows)
     evidence = [f"throttle reasons: {reasons:#x} (NVML)"]
     if reasons & SLOWED_DOWN:
         yield finding("clock-held-down", evidence, gpu, reasons=", ".join(reason_names(reasons & SLOWED_DOWN)))
     if rest := reasons & ~HARMLESS_REASONS & ~SLOWED_DOWN:
         yield finding("clock-limited", evidence, gpu, reasons=", ".join(reason_names(rest)))
-    card = nvml_row(facts, ordinal)
-    limits = [card.get("power_limit_w"), card.get("power_limit_default_w")]
-    limit, default = (value if isinstance(value, int | float) else None for value in limits)
+    card = nvml_row(facts, uuid_of(facts, ordinal))
+    limit, default = number(card, "power_limit_w"), number(card, "power_limit_default_w")
     if reasons & POWER_CAP and limit is not None and default is not None and limit < LOWERED * default:
         evidence.append(f"power limit {limit:.0f} W, default {default:.0f} W (NVML)")
         words = {"limit": f"{limit:.0f}", "default": f"{default:.0f}", "index": card.get("index")}
@@ -98,13 +95,6 @@ def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str,
         yield finding(
             "another-process", evidence, gpu, count=others.get("processes"), use=others.get("utilisation_percent")
         )
-
-
-def nvml_row(facts: Facts, ordinal: int) -> dict[str, Json]:
-    """What NVML tells of the GPU that CUDA calls `ordinal`; it counts otherwise."""
-    devices = facts.rows("cuda.devices")
-    uuid = devices[ordinal].get("uuid") if ordinal < len(devices) else None
-    return next((row for row in facts.rows("nvml.gpus") if uuid is not None and row.get("uuid") == uuid), {})
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

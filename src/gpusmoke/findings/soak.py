@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gpusmoke.facts import Facts, Json, listed, shown
+from gpusmoke.facts import Facts, Json, listed, objects, shown
 from gpusmoke.findings import Finding, finding, ids_for, problems
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
@@ -16,11 +16,13 @@ BEHIND = 0.9  # of the fastest of its kind here; healthy GPUs of one machine are
 # Errors of programs, which NVIDIA's own health check passes over as well:
 # https://github.com/NVIDIA/k8s-device-plugin/blob/main/internal/rm/health.go
 XIDS_OF_PROGRAMS = (13, 31, 43, 45, 68, 109)
-
-
-def rows(value: Json) -> list[dict[str, Json]]:
-    """The objects of a list."""
-    return [row for row in listed(value) if isinstance(row, dict)]
+EVENTS = {
+    "ecc": "ecc-rose",
+    "row": "memory-row-failed",
+    "xid": "xid-reported",
+    "lost": "gpu-lost-under-load",
+    "slowed": "slowed-under-load",
+}
 
 
 def whole(value: Json) -> int:
@@ -36,7 +38,7 @@ def results(row: Mapping[str, Json], gpu: int | None) -> Iterator[Finding]:
         error, bound = reference.get("error"), reference.get("bound")
         yield finding("wrong-result", evidence, gpu, what="The first product", error=error, bound=bound)
     if wrong := whole(row.get("wrong_results")):
-        errors = rows(row.get("errors")) or [{}]
+        errors = objects(row.get("errors")) or [{}]
         evidence = [place(error) for error in errors[:MOST_TOLD]]
         evidence.append(f"{row.get('wrong_elements')} elements in {wrong} results")
         first = {name: errors[0].get(name) for name in ("seconds", "utc", "buffer", "byte")}
@@ -55,7 +57,7 @@ def place(error: Mapping[str, Json]) -> str:
 def events(row: Mapping[str, Json], gpu: int | None) -> Iterator[Finding]:
     """What NVML told while the device worked: each kind once, with the time of the first and the rest as evidence."""
     kinds: dict[str, list[dict[str, Json]]] = {}
-    for event in rows(row.get("events")):
+    for event in objects(row.get("events")):
         if event.get("what") != "xid" or event.get("number") not in XIDS_OF_PROGRAMS:
             kinds.setdefault(str(event.get("what")), []).append(event)
     for what, seen_events in kinds.items():
@@ -67,15 +69,6 @@ def events(row: Mapping[str, Json], gpu: int | None) -> Iterator[Finding]:
         names = [name for event in seen_events for name in listed(event.get("names"))]
         words |= {"reasons": ", ".join(map(str, dict.fromkeys(names))), "percent": row.get("slowed_percent")}
         yield finding(kind, [shown(event) for event in seen_events[:MOST_TOLD]], gpu, **words)
-
-
-EVENTS = {
-    "ecc": "ecc-rose",
-    "row": "memory-row-failed",
-    "xid": "xid-reported",
-    "lost": "gpu-lost-under-load",
-    "slowed": "slowed-under-load",
-}
 
 
 def failure(row: Mapping[str, Json], gpu: int | None) -> Iterator[Finding]:

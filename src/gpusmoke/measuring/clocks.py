@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Iterable
+
 REASONS = {
     0x1: "idle",
     0x2: "application clocks setting",
@@ -18,6 +22,11 @@ SLOWED_DOWN = 0x8 | 0x20 | 0x40 | 0x80
 POWER_CAP = 0x4
 # Idle is no throttling, and the power cap is what limits a healthy GPU under full load.
 HARMLESS_REASONS = 0x1 | POWER_CAP
+
+
+def together(reasons: Iterable[int]) -> int:
+    """Every bit that is set in one of them."""
+    return functools.reduce(operator.or_, reasons, 0)
 
 
 def reason_names(bits: int) -> list[str]:

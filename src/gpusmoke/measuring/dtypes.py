@@ -29,6 +29,11 @@ class Dtype:
     sum_terms: int
     least_capability: tuple[int, int]
 
+    @property
+    def poison(self) -> float:
+        """What outputs hold before anything is computed, so that an element that was never written shows."""
+        return math.nan if self.output.is_floating_point else -1
+
     def random(self, rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:
         """Uniform operands, rows x columns: [-1, 1] as in NVIDIA's guidelines, the whole range for int8."""
         device = generator.device

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 from gpusmoke.facts import Json
+from gpusmoke.measuring.peaks import named
+from gpusmoke.tables import table
+
+SMALLEST = 4096**3
+NARROWEST = 1024  # M, N and K: below it memory sets the pace
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,6 @@ class Shortfall:
     source: str
 
 
-@cache
-def _cards() -> list[dict[str, Json]]:
-    return list(tomllib.loads((files("gpusmoke") / "data/expected.toml").read_text(encoding="utf-8"))["card"])
-
-
 def shortfalls(name: str, rows: Sequence[dict[str, Json]]) -> list[Shortfall]:
     """Of the measurements of one device, by NVML's name for it, those that are below what is expected of its model.
 
@@ -36,8 +32,8 @@ def shortfalls(name: str, rows: Sequence[dict[str, Json]]) -> list[Shortfall]:
     products = [
         row for row in rows if row["quantity"] == "matmul" and row["layout"] == "NT" and row["backend"] == "cublas"
     ]
-    for card in _cards():
-        if not any(re.fullmatch(pattern, name) for pattern in card["names"]):
+    for card in table("expected")["card"]:
+        if not named(card["names"], name):
             continue
         for dtype, low in card.get("burst", {}).items():
             bursts = [row for row in products if row["regime"] == "burst" and row["dtype"] == dtype]
@@ -53,7 +49,3 @@ def shortfalls(name: str, rows: Sequence[dict[str, Json]]) -> list[Shortfall]:
                 if row["regime"] == "settled" and row["value"] < one["low"]
             ]
     return found
-
-
-SMALLEST = 4096**3
-NARROWEST = 1024  # M, N and K: below it memory sets the pace

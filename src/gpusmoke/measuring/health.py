@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
+from gpusmoke.clock import now
 from gpusmoke.facts import Json
 from gpusmoke.measuring.clocks import SLOWED_DOWN, reason_names
-from gpusmoke.measuring.telemetry import Sample, Telemetry
+from gpusmoke.measuring.telemetry import Sample, Telemetry, opened, sampled
 
 INTERVAL_SECONDS = 0.2  # a power brake comes and goes within a second
 POINT_SECONDS = 1.0
@@ -23,11 +23,6 @@ LOST_AFTER = 3  # readings in a row that fail
 EVENT_WAIT_MS = 1
 
 Read = Callable[[], Json]
-
-
-def utc() -> str:
-    """The time, as ISO 8601 to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def keep(samples: list[Sample], sample: Sample) -> None:
@@ -79,26 +74,9 @@ class Watch:
 
     def _open(self, uuid: str) -> dict[str, Read]:
         """The readings that this GPU has, by name."""
-        import pynvml as nvml
-
+        nvml, handle = opened(uuid)
         self._error = nvml.NVMLError
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         uncorrected, volatile = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
-
-        def reasons() -> int:
-            try:
-                return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-            except (AttributeError, nvml.NVMLError_FunctionNotFound):  # before driver 535 by its old name only
-                return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-
-        def sample() -> Sample:
-            return Sample(
-                time.monotonic(),
-                nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
-                nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-                nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-                reasons(),
-            )
 
         def listen() -> Read:
             xid = nvml.nvmlEventTypeXidCriticalError
@@ -116,7 +94,7 @@ class Watch:
             return heard
 
         wanted: dict[str, Callable[[], Read]] = {
-            "clocks": lambda: sample,
+            "clocks": lambda: lambda: sampled(nvml, handle),
             "ecc": lambda: lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, uncorrected, volatile)),
             "rows": lambda: lambda: list(nvml.nvmlDeviceGetRemappedRows(handle))[1:],
             "xid": listen,
@@ -156,7 +134,7 @@ class Watch:
         """Take in something that happened now."""
         kind = f"{what} {more['number']}" if "number" in more else what
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        event = {"what": what, "seconds": self.seconds(), "utc": utc(), **more}
+        event = {"what": what, "seconds": self.seconds(), "utc": now(), **more}
         same = self._of_a_kind.setdefault(kind, [])
         if len(same) < MOST_OF_A_KIND:
             same.append(event)

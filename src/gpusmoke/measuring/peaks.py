@@ -7,10 +7,11 @@ percentage can be given.
 from __future__ import annotations
 
 import re
-import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
+
+from gpusmoke.tables import table
 
 OPERATIONS_PER_FMA = 2
 
@@ -21,6 +22,11 @@ class Peak:
 
     value: float
     source: str
+
+
+def named(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of the regular expressions is NVML's whole name for a GPU."""
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Card:
 
     def matches(self, name: str) -> bool:
         """Whether NVML's name for a GPU is one of this card's."""
-        return any(re.fullmatch(pattern, name) for pattern in self.names)
+        return named(self.names, name)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Rate:
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[tuple[Card, ...], dict[str, Rate]]:
-    data = tomllib.loads((files("gpusmoke") / "data/peaks.toml").read_text(encoding="utf-8"))
+    data = table("peaks")
     rates = {
         capability: Rate({k: v for k, v in row.items() if isinstance(v, int)}, row.get("half", {}), row["source"])
         for capability, row in data["rate"].items()

@@ -41,7 +41,7 @@ def windows(rounds: Sequence[Round], seconds: float) -> tuple[list[Round], list[
 
 def level(rounds: Sequence[Round]) -> list[float]:
     """The mean rate of each product over the rounds."""
-    return [math.fsum(rates) / len(rates) for rates in zip(*(one.rates for one in rounds), strict=True)]
+    return [mean(rates) for rates in zip(*(one.rates for one in rounds), strict=True)]
 
 
 def agree(older: float, newer: float) -> bool:
@@ -57,7 +57,7 @@ def settled(rounds: Sequence[Round], window: float) -> bool:
     clocks = [[one.clock for one in part if one.clock is not None] for part in two]
     still = agree(1.0, mean([new / old for old, new in zip(level(older), level(newer), strict=True)]))
     if clocks[0] and clocks[1]:
-        still &= agree(math.fsum(clocks[0]) / len(clocks[0]), math.fsum(clocks[1]) / len(clocks[1]))
+        still &= agree(mean(clocks[0]), mean(clocks[1]))
     return still
 
 

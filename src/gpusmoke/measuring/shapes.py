@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-from gpusmoke.facts import Json
-from gpusmoke.measuring.formats import ON_CPU
+from gpusmoke.tables import table
 
 Shape = tuple[int, int, int]
 """M, N, K: C = A B with A of M x K and B of K x N."""
@@ -35,21 +31,16 @@ class Item:
     fixed: bool = False
 
 
-@cache
-def _data() -> dict[str, Json]:
-    return tomllib.loads((files("gpusmoke") / "data/shapes.toml").read_text(encoding="utf-8"))
-
-
 def shapes(name: str) -> list[Shape]:
     """The list "default", "quick" or "model" of the data file, each shape once."""
-    data = _data()[name]
+    data = table("shapes")[name]
     lists = data.values() if isinstance(data, dict) else [data]
     return list(dict.fromkeys((m, n, k) for rows in lists for m, n, k in rows))
 
 
 def candidates() -> list[Shape]:
     """Every shape that --search begins with."""
-    grid = _data()["search"]
+    grid = table("shapes")["search"]
     return list(itertools.product(grid["m"], grid["n"], grid["k"]))
 
 
@@ -82,4 +73,4 @@ def items(
     chosen = [Item(first, shape, layouts[0]) for shape in several]
     chosen += [Item(first, cube, layout) for layout in layouts[1:]]
     rest = [] if scope == "quick" else [name for name in runnable if name != first]
-    return chosen + [Item(name, cube, layouts[0]) for name in rest if not on_cpu or name in ON_CPU]
+    return chosen + [Item(name, cube, layouts[0]) for name in rest]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from gpusmoke.facts import Json
-from gpusmoke.measuring.clocks import reason_names
+from gpusmoke.measuring.clocks import reason_names, together
 from gpusmoke.measuring.statistics import mean, median
+
+Number = TypeVar("Number", int, float)
 
 INTERVAL_SECONDS = 0.01  # and the calls' own time: some 80 samples a second on an H100
 POINTS = 240  # of a timeline
+TIMELINE = ("seconds", "rate", "dtype", "sm_clock_mhz", "power_w", "temperature_c", "throttle_reasons")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,29 @@ class Rate:
     rate: float
 
 
+def opened(uuid: str) -> tuple[Json, object]:
+    """NVML, which is ready, and its handle of a GPU. Raises what NVML does where it can't, or has no such GPU."""
+    import pynvml as nvml
+
+    nvml.nvmlInit()
+    return nvml, nvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def sampled(nvml: Json, handle: object) -> Sample:
+    """What every card tells, now; see `opened`."""
+    try:
+        reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
+    except (AttributeError, nvml.NVMLError_FunctionNotFound):  # before driver 535 by its old name only
+        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
+    return Sample(
+        time.monotonic(),
+        nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+        nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+        nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+        int(reasons),
+    )
+
+
 class Telemetry:
     """Samples one GPU, found by UUID, from `start` on; without NVML there are no samples, and `reason` says why."""
 
@@ -56,18 +83,9 @@ class Telemetry:
                 self.reason = f"NVML: {error}"
 
     def _open(self, uuid: str) -> None:
-        import pynvml as nvml
+        nvml, handle = opened(uuid)
 
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
-
-        def reasons() -> int:
-            try:
-                return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-            except (AttributeError, nvml.NVMLError_FunctionNotFound):  # before driver 535 by its old name only
-                return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-
-        def told(question: Callable[[], int | float]) -> Callable[[], int | float | None]:
+        def told(question: Callable[[], Number]) -> Callable[[], Number | None]:
             try:
                 question()
             except (AttributeError, nvml.NVMLError):
@@ -79,15 +97,11 @@ class Telemetry:
         energy = told(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000)
 
         def read() -> Sample:
-            return Sample(
-                time.monotonic(),
-                nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
-                nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-                nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-                reasons(),
-                memory_clock(),  # type: ignore[arg-type]
-                use(),  # type: ignore[arg-type]
-                energy(),
+            return replace(
+                sampled(nvml, handle),
+                memory_clock_mhz=memory_clock(),
+                utilisation_percent=use(),
+                energy_j=energy(),
             )
 
         read()  # what this GPU does not report shows here, not in the thread
@@ -122,7 +136,7 @@ class Telemetry:
         return mean(seen) if seen else None
 
     def between(self, start: float, end: float) -> dict[str, Json]:
-        """Medians, and every throttle reason seen, from `start` to `end` (time.monotonic); empty without samples."""
+        """The summary from `start` to `end` (time.monotonic)."""
         return self.summary([(start, end)])
 
     def summary(self, spans: Sequence[tuple[float, float]]) -> dict[str, Json]:
@@ -130,9 +144,7 @@ class Telemetry:
         seen = self.during(spans)
         if not seen:
             return {"reason": self.reason or "no sample in that time"}
-        reasons = 0
-        for sample in seen:
-            reasons |= sample.reasons
+        reasons = together(sample.reasons for sample in seen)
         row: dict[str, Json] = {
             "samples": len(seen),
             "sm_clock_mhz": round(median([s.sm_clock_mhz for s in seen])),
@@ -175,9 +187,6 @@ class Telemetry:
         lines: dict[str, list[Json]] = {name: [] for name in TIMELINE}
         for number, seen in sorted(bins.items()):
             what = measured.get(number)
-            reasons = 0
-            for sample in seen:
-                reasons |= sample.reasons
             point = (
                 round((number + 0.5) * step, 2),
                 what and float(f"{what.rate:.4g}"),
@@ -185,14 +194,11 @@ class Telemetry:
                 round(mean([s.sm_clock_mhz for s in seen])),
                 round(mean([s.power_w for s in seen])),
                 round(mean([s.temperature_c for s in seen])),
-                reasons,
+                together(s.reasons for s in seen),
             )
             for column, value in zip(TIMELINE, point, strict=True):
                 lines[column].append(value)
         return lines
-
-
-TIMELINE = ("seconds", "rate", "dtype", "sm_clock_mhz", "power_w", "temperature_c", "throttle_reasons")
 
 
 def others(uuid: str | None) -> dict[str, Json]:
@@ -204,10 +210,7 @@ def others(uuid: str | None) -> dict[str, Json]:
     if uuid is None:
         return found
     try:
-        import pynvml as nvml
-
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        nvml, handle = opened(uuid)
         found["processes"] = len(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         found["utilisation_percent"] = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     except Exception:  # noqa: BLE001 - a driver without NVML, or a card that does not tell, must not end the benchmark
@@ -221,10 +224,7 @@ def pcie_link(uuid: str) -> dict[str, Json]:
     An idle link sleeps at a lower generation: only what is read while, or just after, data moved says anything.
     """
     try:
-        import pynvml as nvml
-
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        nvml, handle = opened(uuid)
         return {
             "generation": nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),
             "generation_max": nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts, Json, listed
+from gpusmoke.presentation.gfm import told
 
 if TYPE_CHECKING:
     from gpusmoke.presentation.terminal import Page
@@ -133,11 +134,7 @@ def markdown(record: Record) -> str:
     lines = [f"### pixi.lock: {closing(record)}", ""]
     if is_overview(record.facts):
         lines += markdown_table(record.facts.rows("lock.solves"))
-    for found in record.findings:
-        mark = f"**{found.severity.upper()}** " if found.severity in ("problem", "warning") else ""
-        lines.append(f"- {mark}{found.title}" + (f" (`{found.id}`)" if mark else ""))
-        if mark:
-            lines += ["", "  ```text", *(f"  {step}" for step in found.advice), "  ```", ""]
+    lines += [line for found in record.findings for line in told(found)]
     return "\n".join(lines) + "\n"
 
 

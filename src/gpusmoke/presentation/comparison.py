@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts, Json
+from gpusmoke.presentation.gfm import told
 
 if TYPE_CHECKING:
     from gpusmoke.presentation.terminal import Page
@@ -72,7 +73,6 @@ def records(facts: Facts) -> Iterator[str]:
 
 def add_comparison(page: Page, facts: Facts) -> None:
     """Add what was compared and the table; names that are too long for it are broken."""
-    from rich.console import Console
     from rich.table import Table
 
     for text in records(facts):
@@ -84,12 +84,8 @@ def add_comparison(page: Page, facts: Facts) -> None:
         table.add_column(title, justify="left" if left else "right", no_wrap=title != "", overflow="fold")
     for line in lines(facts):
         table.add_row(*(line[title] for title in titles))
-    console = Console(width=page.width, no_color=True, highlight=False)
-    with console.capture() as printed:
-        console.print(table)
     page.add("")
-    for text in printed.get().splitlines():
-        page.add(text.rstrip())
+    page.draw(table, page.width)
     for text in LEGEND.splitlines():
         page.add(text, "dim")
     page.add("")
@@ -103,10 +99,5 @@ def markdown(record: Record) -> str:
     found += ["| " + " | ".join(TITLES) + " |", "|---|" + "---:|" * 5 + "---|"]
     found += ["| " + " | ".join(line[title] for title in TITLES) + " |" for line in lines(record.facts)]
     found.append("")
-    for one in record.findings:
-        mark = f"**{one.severity.upper()}** " if one.severity in ("problem", "warning") else ""
-        about = "" if one.gpu is None else f"GPU {one.gpu}: "
-        found.append(f"- {mark}{about}{one.title}" + (f" (`{one.id}`)" if mark else ""))
-        if mark:
-            found += ["", "  ```text", *(f"  {step}" for step in one.advice), "  ```", ""]
+    found += [line for one in record.findings for line in told(one)]
     return "\n".join(found) + "\n"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gpusmoke.findings import Finding
+from gpusmoke.presentation.gfm import escaped, told
 from gpusmoke.presentation.html import tables
 from gpusmoke.presentation.html.rows import devices, ordered
 from gpusmoke.presentation.terminal import closing
@@ -48,20 +46,3 @@ def shown(table: tables.Table) -> Iterator[str]:
     yield ""
     if table.note:
         yield from (f"<sub>{escaped(table.note)}</sub>", "")
-
-
-def told(found: Finding) -> Iterator[str]:
-    """One finding as an item of a list; where something is wrong, with what to type."""
-    bad = found.severity in ("problem", "warning")
-    about = "" if found.gpu is None else f"GPU {found.gpu}: "
-    mark = f"**{found.severity.upper()}** " if bad else ""
-    yield f"- {mark}{about}{escaped(found.title)}" + (f" (`{found.id}`)" if bad else "")
-    if bad and found.advice:
-        # The fence is longer than any in the text.
-        fence = "`" * max(3, 1 + max(len(run) for step in found.advice for run in re.findall("`*", step)))
-        yield from ("", f"  {fence}text", *(f"  {' '.join(step.split())}" for step in found.advice), f"  {fence}", "")
-
-
-def escaped(text: str) -> str:
-    """Text of a record so that it is neither HTML nor Markdown, and stays on its line and in its cell."""
-    return re.sub(r"([\\`*_|\[\]~#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Json
 from gpusmoke.presentation.terminal import PLAIN_WIDTH, Page
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row = dict[str, Json]
 
@@ -30,8 +34,8 @@ def add_measurements(page: Page, rows: Sequence[Row]) -> None:
         if len(devices) > 1:
             page.add(f"GPU {gpu}: {mine[0]['device']}")
         if products := list(pairs(mine)):
-            for line in table(products, max(page.width, PLAIN_WIDTH)):
-                page.add(line)
+            width = max(page.width, PLAIN_WIDTH)
+            page.draw(table(products, width), width)
         for line in page.wrap("; ".join(moved(row) for row in mine if row["quantity"] in MOVES), 0):
             page.add(line)
     for line in LEGEND.splitlines() if any(row["quantity"] == "matmul" for row in rows) else ():
@@ -49,9 +53,8 @@ def pairs(rows: Sequence[Row]) -> Iterator[tuple[Row | None, Row | None]]:
         yield both.get("burst"), both.get("settled")
 
 
-def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> list[str]:
-    """The lines of the table; a column that would say the same in every row is left out."""
-    from rich.console import Console
+def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> Table:
+    """The table; a column that would say the same in every row is left out."""
     from rich.table import Table
 
     lines = [cells(burst, settled) for burst, settled in products]
@@ -63,10 +66,7 @@ def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> list
         drawn.add_column(title, justify="left" if title in ("dtype", "MxNxK", "layout") else "right", no_wrap=True)
     for line in lines:
         drawn.add_row(*(line[title] for title in titles))
-    console = Console(width=width, no_color=True, highlight=False)
-    with console.capture() as printed:
-        console.print(drawn)
-    return [line.rstrip() for line in printed.get().splitlines()]
+    return drawn
 
 
 def cells(burst: Row | None, settled: Row | None) -> dict[str, str]:

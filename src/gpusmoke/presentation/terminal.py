@@ -8,9 +8,13 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpusmoke.findings import Finding
 from gpusmoke.record import Record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Words, not symbols: they survive a log without colour and a terminal without UTF-8.
 MARKS = {
@@ -45,6 +49,15 @@ class Page:
     def add(self, text: str, style: str = "") -> None:
         """Add one line as it is."""
         self.lines.append(self.paint(text, style))
+
+    def draw(self, table: RenderableType, width: int) -> None:
+        """Add a table of rich's as plain lines."""
+        from rich.console import Console
+
+        console = Console(width=width, no_color=True, highlight=False)
+        with console.capture() as printed:
+            console.print(table)
+        self.lines += [line.rstrip() for line in printed.get().splitlines()]
 
     def text(self) -> str:
         """All lines."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from gpusmoke.facts import Json
 from gpusmoke.measuring.dtypes import DTYPES, set_precision
 from gpusmoke.measuring.settling import Round, enough, settled
 from gpusmoke.measuring.shapes import Item, items, leading
-from gpusmoke.measuring.statistics import mean, median, rounded
+from gpusmoke.measuring.statistics import mean, median
 from gpusmoke.measuring.telemetry import Rate
 from gpusmoke.measuring.timing import bursts, interleaved
 from gpusmoke.workers.backends import multiplier
@@ -21,7 +21,7 @@ from gpusmoke.workers.bandwidth import transfers
 from gpusmoke.workers.device import Device, device_failed
 from gpusmoke.workers.product import MEMORY_SHARE, Product, bytes_needed, guess, scaled
 from gpusmoke.workers.reporter import Reporter
-from gpusmoke.workers.rows import Row, product_row, transfer_row
+from gpusmoke.workers.rows import Row, energy, product_row, transfer_row
 
 VERIFY_SHARE = 0.04  # of the whole time, for all products
 BURST_SHARE = 0.22
@@ -101,7 +101,7 @@ class Bench:
             raise too_long(item, each)
         begun = time.monotonic()
         seconds = bursts(product.launch, self.device.timer, each, REST_SECONDS, count)
-        telemetry = self.device.telemetry.summary([(begun, time.monotonic())])
+        telemetry = self.device.telemetry.between(begun, time.monotonic())
         rates = [product.rate(each) for each in seconds]
         self.report.measurement(self.row(product, "burst", median(rates), rates, telemetry))
 
@@ -116,7 +116,8 @@ class Bench:
         Returns the rate of each in TFLOP/s (TOP/s for int8).
         """
         self.report.step(f"in the {chosen[0].dtype} benchmark, settling")
-        turns = [self.turn(item, len(chosen)) for item in chosen]
+        length = min(LONGEST_TURN_SECONDS, max(SHORTEST_TURN_SECONDS, PERIOD_SECONDS / len(chosen)))
+        turns = [self.turn(item, length) for item in chosen]
         period = PERIOD_SECONDS if self.device.kind == "cuda" else CPU_WINDOW
         measured = self.rounds(turns, seconds, window, period)
         watts, values = self.device.telemetry.watts(measured.started, measured.ended), {}
@@ -124,33 +125,36 @@ class Bench:
             kept, spans = turn.seconds[-measured.rounds :], turn.spans[-measured.rounds :]
             value, rates = turn.product.rate(mean(kept)), [turn.product.rate(each) for each in kept]
             row = self.row(turn.product, "settled", value, rates, self.device.telemetry.summary(spans))
-            energy = {"joules_per_tflop": rounded(watts / value)} if watts else {}
-            self.report.measurement({**row, **energy, "settled": measured.resting})
+            self.report.measurement({**row, **energy(watts, value), "settled": measured.resting})
             values[turn.product.item] = value
         return values
 
-    def turn(self, item: Item, among: int) -> Turn:
-        """The product, and how often it is launched when it is its turn."""
+    def turn(self, item: Item, length: float) -> Turn:
+        """The product, and how often it is launched when it is its turn, for `length` seconds."""
         product = self.product(item)
-        each = product.prepare()
-        length = min(LONGEST_TURN_SECONDS, max(SHORTEST_TURN_SECONDS, PERIOD_SECONDS / among))
-        return Turn(product, max(1, round(length / each)))
+        return Turn(product, max(1, round(length / product.prepare())))
 
-    def rounds(self, turns: Sequence[Turn], seconds: float, window: float, period: float) -> Measured:
-        """Launch round after round for about `seconds`, until those that were measured at rest are enough."""
-        patience = max(SETTLE_SHARE * seconds, min(seconds, 2.5 * window))  # two windows have to fit
-        begun = ended = started = time.monotonic()
-        rest_from: float | None = None
-        rounds: list[Round] = []
-        resting, before = False, 0  # rounds before the measured ones
-        for who, each, at in interleaved([(turn.product.launch, turn.launches) for turn in turns], self.device.timer):
+    def play(self, turns: Sequence[Turn]) -> Iterator[float]:
+        """Let them take turns for ever, and keep what each took; yields the host time at the end of each round."""
+        ended = time.monotonic()
+        stream = interleaved([(turn.product.launch, turn.launches) for turn in turns], self.device.timer)
+        for number, (who, each, at) in enumerate(stream, 1):
             turn = turns[who]
             turn.seconds.append(each)
             turn.spans.append((ended, at))
             self.rates.append(Rate(ended, at, turn.product.item.dtype, turn.product.rate(each)))
             ended = at
-            if sum(len(one.seconds) for one in turns) % len(turns):
-                continue  # the round is not over
+            if number % len(turns) == 0:
+                yield at
+
+    def rounds(self, turns: Sequence[Turn], seconds: float, window: float, period: float) -> Measured:
+        """Launch round after round for about `seconds`, until those that were measured at rest are enough."""
+        patience = max(SETTLE_SHARE * seconds, min(seconds, 2.5 * window))  # two windows have to fit
+        begun = started = time.monotonic()
+        rest_from: float | None = None
+        rounds: list[Round] = []
+        resting, before = False, 0  # rounds before the measured ones
+        for at in self.play(turns):
             now = tuple(one.product.rate(one.seconds[-1]) for one in turns)
             rounds.append(Round(at - started, now, self.device.telemetry.clock(started, at)))
             started = at
@@ -158,7 +162,7 @@ class Bench:
                 resting = settled(rounds, window)
                 if resting or at - begun > patience:
                     rest_from, before = at, len(rounds)
-                    self.report.step(f"in the {turn.product.item.dtype} benchmark, settled")
+                    self.report.step(f"in the {turns[0].product.item.dtype} benchmark, settled")
             elif at - rest_from >= period and (at - begun >= seconds or enough(rounds[before:], period)):
                 return Measured(len(rounds) - before, rest_from, at, resting)
         raise AssertionError("products never end")
@@ -247,8 +251,8 @@ def bench(
     if not available and ordinal > 0:
         return
     device = Device(f"cuda:{ordinal}" if available else "cpu")
-    on_cpu = device.kind == "cpu" and backend != "triton"  # PyTorch's own product is not cuBLAS there
-    worker = Bench(report, ordinal, device, "cpu" if on_cpu else backend or "cublas", seconds)
+    # PyTorch's own product is cuBLAS on a GPU alone.
+    worker = Bench(report, ordinal, device, backend if backend == "triton" else device.library, seconds)
     describe(report, ordinal, device)
     unsupported = {name: device.unsupported(dtype) for name, dtype in DTYPES.items()}
     runnable = [name for name in dtypes or DTYPES if unsupported[name] is None]

@@ -19,19 +19,25 @@ class Device:
         self.kind = "cpu" if name == "cpu" else "cuda"
         self.torch_name = name
         if self.kind == "cpu":
-            self.name, self.capability, self.multiprocessors, self.l2_bytes, uuid = "CPU", (0, 0), 0, 0, None
+            self.name, self.capability, self.multiprocessors, self.l2_bytes = "CPU", (0, 0), 0, 0
+            self.uuid: str | None = None
             self.timer: CpuTimer | CudaTimer = CpuTimer()
         else:
             properties = torch.cuda.get_device_properties(name)
             self.name, self.capability = properties.name, (properties.major, properties.minor)
             self.multiprocessors, self.l2_bytes = properties.multi_processor_count, properties.L2_cache_size
-            uuid = f"GPU-{properties.uuid}"
+            self.uuid = f"GPU-{properties.uuid}"
             self.timer = CudaTimer()
-        self.others = others(uuid)  # before this process is one of them
-        self.telemetry = Telemetry(uuid)
+        self.others = others(self.uuid)  # before this process is one of them
+        self.telemetry = Telemetry(self.uuid)
         if self.kind == "cuda":
             torch.cuda.set_device(name)
         self.generator = torch.Generator(device=name).manual_seed(SEED)
+
+    @property
+    def library(self) -> str:
+        """What PyTorch multiplies with there, as records call it."""
+        return "cublas" if self.kind == "cuda" else "cpu"
 
     def free_bytes(self) -> int:
         """Memory that can still be had."""

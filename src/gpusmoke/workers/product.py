@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -33,12 +34,11 @@ class Product:
     def __init__(self, device: Device, item: Item, multiply: Multiply | None = None) -> None:
         self.device, self.item, self.dtype = device, item, DTYPES[item.dtype]
         m, n, k = item.shape
-        set_bytes = self.dtype.operand.itemsize * (m * k + n * k)
-        self.sets = min(MOST_SETS, max(2, math.ceil(L2_MULTIPLE * device.l2_bytes / set_bytes)))
+        self.sets = sets_of(self.dtype, item.shape, device.l2_bytes)
         self.operands = [self._operands() for _ in range(self.sets)]
-        poison = float("nan") if self.dtype.output.is_floating_point else -1  # an element never written shows
         self.outputs = [
-            torch.full((m, n), poison, dtype=self.dtype.output, device=device.torch_name) for _ in range(self.sets)
+            torch.full((m, n), self.dtype.poison, dtype=self.dtype.output, device=device.torch_name)
+            for _ in range(self.sets)
         ]
         self.multiply = multiply or self.dtype.product()
         self.batch = 1
@@ -89,17 +89,33 @@ class Product:
         return Verification(checked.method, checked.passed and equal, checked.error, checked.bound, equal)
 
 
+def operand_bytes(dtype: Dtype, shape: Shape) -> int:
+    """The size of one set of operands."""
+    m, n, k = shape
+    return dtype.operand.itemsize * (m * k + n * k)
+
+
+def sets_of(dtype: Dtype, shape: Shape, l2_bytes: int) -> int:
+    """How many sets of operands it takes that none is found in the cache when its turn comes again; two at least."""
+    return min(MOST_SETS, max(2, math.ceil(L2_MULTIPLE * l2_bytes / operand_bytes(dtype, shape))))
+
+
 def bytes_needed(dtype: Dtype, shape: Shape, l2_bytes: int = 0) -> int:
     """Device memory for the operands, outputs and the float64 copies that verification makes."""
     m, n, k = shape
-    operands, output = dtype.operand.itemsize * (m * k + n * k), dtype.output.itemsize * m * n
-    sets = min(MOST_SETS, max(2, math.ceil(L2_MULTIPLE * l2_bytes / operands)))
-    return sets * (operands + output) + 8 * (n * k + 3 * 1024 * max(n, k))
+    one_set = operand_bytes(dtype, shape) + dtype.output.itemsize * m * n
+    return sets_of(dtype, shape, l2_bytes) * one_set + 8 * (n * k + 3 * 1024 * max(n, k))
 
 
 def fits(device: Device, item: Item) -> bool:
     """Whether the device's free memory holds it."""
     return bytes_needed(DTYPES[item.dtype], item.shape, device.l2_bytes) <= MEMORY_SHARE * device.free_bytes()
+
+
+def pace(device: Device, item: Item, shape: Shape) -> float:
+    """Seconds per multiply-add of a product like the item, but of this shape."""
+    probe = Product(device, replace(item, shape=shape))
+    return estimate(probe.launch, device.timer) / math.prod(shape)
 
 
 def guess(device: Device, item: Item) -> float:
@@ -109,8 +125,7 @@ def guess(device: Device, item: Item) -> float:
         at, half = shape.index(max(shape)), max(shape) // 2
         shape[at] = half - half % 128  # some formats want multiples
     m, n, k = shape
-    probe = Product(device, Item(item.dtype, (m, n, k), item.layout))
-    return estimate(probe.launch, device.timer) * math.prod(item.shape) / math.prod(shape)
+    return pace(device, item, (m, n, k)) * math.prod(item.shape)
 
 
 def scaled(device: Device, item: Item) -> Item:
@@ -118,14 +133,11 @@ def scaled(device: Device, item: Item) -> Item:
 
     Halved in every direction until it is; how long it takes is judged by a small cube. Told by the item's shape.
     """
-    small = (min(SMALLEST, *item.shape),) * 3
-    probe = Product(device, Item(item.dtype, small, item.layout))
-    per_flop = estimate(probe.launch, device.timer) / probe.flop
-    del probe
+    per_term = pace(device, item, (min(SMALLEST, *item.shape),) * 3)
     m, n, k = item.shape
     while m * n * k > SMALLEST**3:
         whole = Item(item.dtype, (m, n, k), item.layout)
-        if fits(device, whole) and per_flop * 2 * m * n * k <= LONGEST_PRODUCT_SECONDS:
+        if fits(device, whole) and per_term * m * n * k <= LONGEST_PRODUCT_SECONDS:
             break
         m, n, k = m // 2, n // 2, k // 2
     return Item(item.dtype, (m, n, k), item.layout)

@@ -62,7 +62,7 @@ class Ring:
     def fill(self, budget: float) -> None:
         """Take `budget` bytes, of which the operands already have some, or what there is; two buffers at least."""
         count = max(FEWEST_BUFFERS, int(budget - self.bytes_fixed) // self.bytes_each)
-        poison = float("nan") if self.product.dtype.output.is_floating_point else -1  # as Product has it
+        poison = self.product.dtype.poison
         try:
             self.buffers.extend(torch.full_like(self.expected[0], poison) for _ in range(count))
         except torch.OutOfMemoryError:  # another program took what was free

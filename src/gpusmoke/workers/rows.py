@@ -76,6 +76,11 @@ def transfer_row(device: Device, gpu: int | None, transfer: Transfer) -> Row:
     }
 
 
+def energy(watts: float | None, rate: float) -> Row:
+    """The field for the energy of 10^12 operations, by power (W) and rate (TFLOP/s, TOP/s); none without the power."""
+    return {"joules_per_tflop": rounded(watts / rate)} if watts else {}
+
+
 def spread(rates: Sequence[float]) -> Row:
     """The fields that tell how rates lie."""
     return {

@@ -6,6 +6,7 @@ product. Everything runs back to back and in turns, so that the clock's drift hi
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -14,8 +15,6 @@ import torch
 
 from gpusmoke.measuring.shapes import CUBE, Item, candidates
 from gpusmoke.measuring.statistics import mean, rounded
-from gpusmoke.measuring.telemetry import Rate
-from gpusmoke.measuring.timing import interleaved
 from gpusmoke.workers.bench import CPU_WINDOW, WARM_WINDOW, Bench, groups
 from gpusmoke.workers.product import fits
 
@@ -40,13 +39,13 @@ def search(worker: Bench, dtype: str, layouts: Sequence[str], seconds: float) ->
     while sizes[-1] * KEPT > FINALISTS:
         sizes.append(round(sizes[-1] * KEPT))
     told = []
-    for number, _size in enumerate(sizes):
+    for left in [*sizes[1:], FINALISTS]:
         worker.report.step(f"in the search, {len(field)} shapes left")
         started = time.monotonic()
         rates = rung(worker, field, (1 - SETTLE_SHARE - FINAL_SHARE) * seconds / len(sizes))
         ranked = sorted(rates, key=lambda item: rates[item], reverse=True)
         told.append({"shapes": len(field), "seconds": round(time.monotonic() - started, 2)})
-        field = ranked[: sizes[number + 1] if number + 1 < len(sizes) else FINALISTS]
+        field = ranked[:left]
     worker.report.step("in the search, measuring the finalists")
     field = groups(device, field)[0]  # as many as the memory holds at once, the best first
     rates = worker.settle(field, FINAL_SHARE * seconds, CPU_WINDOW if on_cpu else WARM_WINDOW)
@@ -66,23 +65,12 @@ def rung(worker: Bench, field: Sequence[Item], seconds: float) -> dict[Item, flo
     rates: dict[Item, float] = {}
     length = seconds / len(field) / (ROUNDS + 1)
     for part in groups(worker.device, field):
-        turns = []
-        for item in part:
-            product = worker.product(item)
-            each = product.prepare()
-            turns.append((product, max(1, round(length / each))))
-        seen: list[list[float]] = [[] for _ in turns]
-        before = time.monotonic()
-        stream = interleaved([(product.launch, count) for product, count in turns], worker.device.timer)
-        for who, each, at in stream:
-            product = turns[who][0]
-            rate = product.rate(each)
-            worker.rates.append(Rate(before, at, product.item.dtype, rate))
-            before = at
-            seen[who].append(rate)
-            if sum(map(len, seen)) == (ROUNDS + 1) * len(turns):
-                break
-        rates |= {product.item: mean(rows[1:]) for (product, _), rows in zip(turns, seen, strict=True)}
+        turns = [worker.turn(item, length) for item in part]
+        for _ in itertools.islice(worker.play(turns), ROUNDS + 1):
+            pass
+        for turn in turns:
+            product = turn.product
+            rates[product.item] = mean([product.rate(each) for each in turn.seconds[1:]])
         if worker.device.kind == "cuda":
             torch.cuda.synchronize()
     return rates

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 
 import torch
 
+from gpusmoke.clock import now
 from gpusmoke.facts import Json
 from gpusmoke.measuring.dtypes import DTYPES, set_precision
-from gpusmoke.measuring.health import Watch, utc
+from gpusmoke.measuring.health import Watch
 from gpusmoke.measuring.shapes import CUBE, CUBE_ON_CPU, Item, leading
-from gpusmoke.measuring.statistics import grouped, mean, rounded
+from gpusmoke.measuring.statistics import grouped, mean
 from gpusmoke.measuring.telemetry import POINTS, Rate
 from gpusmoke.measuring.timing import Mark, estimate
 from gpusmoke.measuring.verify import Verification
@@ -22,7 +23,7 @@ from gpusmoke.workers.product import SMALLEST, Product, fits, scaled
 from gpusmoke.workers.pytorch import error_code
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.ring import Difference, Ring
-from gpusmoke.workers.rows import product_row
+from gpusmoke.workers.rows import energy, product_row
 
 TURN_SECONDS = 1.0  # between two moments at which the device waits for the host
 SAVE_SECONDS = 10.0  # of work that a crash may cost the record; a line is shown as often
@@ -143,7 +144,7 @@ class Soak:
             when = {
                 "written_seconds": self.written[difference.buffer],
                 "seconds": self.watch.seconds(),
-                "utc": utc(),
+                "utc": now(),
             }
             self.differences.append({**asdict(difference), **when})
             self.tell()
@@ -226,7 +227,7 @@ class Soak:
         row = product_row(
             self.device,
             self.ordinal if self.device.kind == "cuda" else None,
-            "cublas" if self.device.kind == "cuda" else "cpu",
+            self.device.library,
             self.item,
             "settled",
             mean(rates),
@@ -234,8 +235,7 @@ class Soak:
             telemetry.between(start, end),
             checked.to_json(),
         )
-        watts = telemetry.watts(start, end)
-        return {**row, **({"joules_per_tflop": rounded(watts / row["value"])} if watts else {}), "settled": resting}
+        return {**row, **energy(telemetry.watts(start, end), row["value"]), "settled": resting}
 
 
 def soak(report: Reporter, ordinal: int, seconds: float, memory: float, dtype: str | None) -> None:
@@ -257,8 +257,7 @@ def soak(report: Reporter, ordinal: int, seconds: float, memory: float, dtype: s
         report.fact(f"soak.{ordinal}", known, "PyTorch")
         return
     set_precision(chosen)
-    uuid = f"GPU-{torch.cuda.get_device_properties(device.torch_name).uuid}" if device.kind == "cuda" else None
-    watch = Watch(device.telemetry, uuid)
+    watch = Watch(device.telemetry, device.uuid)
     report.step("while filling the memory")
     worker = None
     try:

@@ -104,24 +104,33 @@ def test_each_gpu_has_a_child_of_its_own(check):
     assert crashed == [0, 1, 2]
 
 
+@pytest.fixture
+def waiting(kit, tmp_path):
+    """`waiting(*args)`: the program, whose child waits in PyTorch's import, and the number of that child's process."""
+
+    def start(*args):
+        package, marker = tmp_path / "torch", tmp_path / "pid"
+        package.mkdir()
+        package.joinpath("__init__.py").write_text(
+            f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+        )
+        env = kit.environment({})
+        env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
+        command = [sys.executable, "-m", "gpusmoke", *args]
+        process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (marker.exists() and marker.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process, int(marker.read_text())
+
+    return start
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_recorded_and_leaves_no_child_behind(kit, tmp_path, number):
-    package = tmp_path / "torch"
-    package.mkdir()
-    marker = tmp_path / "pid"
-    package.joinpath("__init__.py").write_text(
-        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
-    )
-    env = kit.environment({})
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gpusmoke", "smoke", "--json"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not (marker.exists() and marker.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_an_interruption_is_recorded_and_leaves_no_child_behind(waiting, tmp_path, number):
+    process, child = waiting("smoke", "--json")
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     record = json.loads(out)
@@ -130,28 +139,14 @@ def test_an_interruption_is_recorded_and_leaves_no_child_behind(kit, tmp_path, n
     assert [one["id"] for one in record["findings"]] == ["interrupted"]
     assert [path.name for path in (tmp_path / "results").iterdir()]
     with pytest.raises(ProcessLookupError):
-        os.kill(int(marker.read_text()), 0)
+        os.kill(child, 0)
 
 
-def test_a_child_ends_when_its_parent_is_killed(kit, tmp_path):
-    package = tmp_path / "torch"
-    package.mkdir()
-    marker = tmp_path / "pid"
-    package.joinpath("__init__.py").write_text(
-        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
-    )
-    env = kit.environment({})
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gpusmoke", "check"], env=env, cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not (marker.exists() and marker.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_a_child_ends_when_its_parent_is_killed(waiting):
+    process, child = waiting("check")
     process.kill()
-    process.wait(timeout=30)
-    child = int(marker.read_text())
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.kill(child, 0)

@@ -99,7 +99,9 @@ def capped(limit, default=700.0, telemetry=0x4, **card):
     second = {"index": 1, "uuid": "GPU-b", "power_limit_w": limit, "power_limit_default_w": default}
     cards = [{"index": 0, "uuid": "GPU-a", "power_limit_w": 100.0, "power_limit_default_w": 700.0}, second | card]
     return found(
-        [row(telemetry={"throttle_reasons": telemetry})], cuda__devices=[{"uuid": "GPU-b"}], nvml__gpus=cards
+        [row(telemetry={"throttle_reasons": telemetry})],
+        cuda__devices=[{"ordinal": 0, "uuid": "GPU-b"}],
+        nvml__gpus=cards,
     ).get("held-by-lowered-power-cap")
 
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding
 from gpusmoke.measuring.clocks import reason_names
+from gpusmoke.measuring.telemetry import TIMELINE
 from gpusmoke.presentation.measurements import MOVES, pairs
 
 Row = dict[str, Json]
 SEVERITIES = ("problem", "warning", "note", "ok")
-
-COLUMNS = ("seconds", "rate", "dtype", "sm_clock_mhz", "power_w", "temperature_c", "throttle_reasons")
-"""Of a timeline in the record."""
 
 NONE = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -156,7 +154,7 @@ def timeline(facts: Facts, gpu: int | None) -> Timeline | None:
     """The timeline of a GPU, or None where there is none that can be drawn; points without a time are left out."""
     names = (f"bench.{gpu}.timeline", f"soak.{gpu}.timeline")
     held = next((row for name in names if (row := facts.row(name))), {})
-    columns = [listed(held.get(name)) for name in COLUMNS]
+    columns = [listed(held.get(name)) for name in TIMELINE]
     points = [
         (at, positive(rate), word(dtype), number(clock), number(power), number(heat), reasons_of(bits))
         for second, rate, dtype, clock, power, heat, bits in zip(*columns, strict=False)
