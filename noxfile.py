@@ -26,8 +26,8 @@ GROUPS = {"tools": ["tools"], "report": ["report"], "gpu": ["gpu", "test"], "lin
 SIZES = {"tools": (27e6, 135e6), "report": (70e6, 300e6), "gpu": (3.0e9, 6.1e9), "lint": (40e6, 140e6)}
 
 # Four at once, on two cores as well: the suite waits for programs most of the time. More would need much memory, since
-# some tests import PyTorch.
-PARALLEL = ["--numprocesses=4"]
+# some tests import PyTorch. A test may take a hundred times as long as another, so who is done takes over what waits.
+PARALLEL = ["--numprocesses=4", "--dist=worksteal"]
 
 # The tool's own words are all that should be seen.
 logging.getLogger("nox").setLevel(logging.WARNING)

@@ -23,7 +23,7 @@ else:
 def bare_root(tmp_path):
     root = tmp_path / "bare"
     root.mkdir()
-    return {"GPUSMOKE_ROOT": str(root), "OMP_NUM_THREADS": "1"}  # others test at the same time
+    return {"GPUSMOKE_ROOT": str(root)}
 
 
 def test_bench_measures_what_was_asked_for_on_the_cpu_and_says_so(kit, bare_root, valid):

@@ -64,8 +64,7 @@ def machine(driver, fake_root, children):
 
     def variables(code="", state=(), parent="pass", count=1):
         play = PLAY.format(count=count) + code
-        environment = driver(dict(state) or "") | children(play, parent) | {"GPUSMOKE_ROOT": str(fake_root)}
-        return environment | {"OMP_NUM_THREADS": "1"}  # others test at the same time
+        return driver(dict(state) or "") | children(play, parent) | {"GPUSMOKE_ROOT": str(fake_root)}
 
     return variables
 
@@ -120,5 +119,5 @@ def test_no_gpu_where_one_was_asked_for(kit, named, driver, fake_root):
     for path in fake_root.rglob("*"):
         if path.is_file():
             path.unlink()
-    env = driver(None) | {"GPUSMOKE_ROOT": str(fake_root), "OMP_NUM_THREADS": "1"}
+    env = driver(None) | {"GPUSMOKE_ROOT": str(fake_root)}
     assert named(kit(*SHORT, "--require-gpu", env=env, timeout=180), "gpu-required", "pixi run doctor")

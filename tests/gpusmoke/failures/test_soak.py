@@ -27,7 +27,7 @@ def right(a, b, out):
 def multiply(a, b, out):
     global n
     n += 1
-    time.sleep(0.01)
+    time.sleep(0.02)
     {fault}
     right(a, b, out)
     outs[:] = [*outs[-3:], out]
@@ -84,7 +84,7 @@ def found(record):
 
 @pytest.mark.parametrize(("expected", "fault", "state"), CASES)
 def test_each_failure_is_named_with_its_cure(kit, machine, named, expected, fault, state):
-    patience = ["--timeout", "20"] if fault == SILENT else []
+    patience = ["--timeout", "12"] if fault == SILENT else []
     done = kit(*LOAD, LONG if state else SHORT, *patience, env=machine(fault, state), timeout=180)
     for kind, advice in expected.items():
         assert named(done, kind, advice)["gpu"] == 0
@@ -152,7 +152,7 @@ def test_a_gpu_that_is_slower_than_the_others_of_its_kind_is_told(kit, machine, 
 
 def test_an_interruption_keeps_what_was_seen(kit, machine, valid, tmp_path):
     marker = tmp_path / "later"
-    fault = f"{ONE_PRODUCT}\n    if n == 300: open({str(marker)!r}, 'w').close()"
+    fault = f"{ONE_PRODUCT}\n    if n == 150: open({str(marker)!r}, 'w').close()"
     command = [sys.executable, "-m", "gpusmoke", *LOAD, "20"]
     process = subprocess.Popen(command, env=machine(fault), cwd=kit.cwd, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
