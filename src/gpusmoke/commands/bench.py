@@ -12,7 +12,7 @@ from gpusmoke.baseline import default_folder
 from gpusmoke.commands.check import positive
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
-from gpusmoke.facts import Facts, Json
+from gpusmoke.facts import Fact, Facts, Json
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.rates import judge
 from gpusmoke.measuring.formats import ELEMENT_BYTES, ON_CPU
@@ -48,17 +48,9 @@ class Request:
     backend: str | None = None
     gpus: Sequence[int] | None = None
 
-    def options(self, ordinal: int) -> dict[str, Json]:
-        """The options of the child for one device."""
-        return {
-            "ordinal": ordinal,
-            "dtypes": self.dtypes,
-            "shapes": self.shapes,
-            "layouts": self.layouts,
-            "scope": self.scope,
-            "backend": self.backend,
-            "seconds": self.seconds,
-        }
+    def options(self) -> dict[str, Json]:
+        """The options of each device's child."""
+        return {name: value for name, value in vars(self).items() if name != "gpus"}
 
 
 def listed(text: str, known: Sequence[str], what: str) -> list[str]:
@@ -155,19 +147,29 @@ def refuse_what_does_not_fit(facts: Facts, request: Request) -> None:
             )
 
 
+def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
+    """Raise UsageError where a search is given the shapes, or several formats."""
+    if args.scope == "search" and args.shape:
+        raise UsageError("--search chooses the shapes itself: leave out --shape, or --search")
+    if args.scope == "search" and args.dtype and len(args.dtype) > 1:
+        raise UsageError("--search finds the fastest shape of one format: name one with --dtype")
+
+
 def measure(session: Session, request: Request, quiet: bool) -> None:
     """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
     refuse_what_does_not_fit(session.facts, request)
+    session.facts = session.facts.with_facts({"request.bench": Fact(vars(request), "command line")})
     with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
         for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
-            crew.start(ordinal, request.options(ordinal))
+            crew.start(ordinal, {"ordinal": ordinal, **request.options()})
         session.wait_for(crew, Progress(quiet))
 
 
 def run(args: argparse.Namespace) -> Record:
-    """Measure every visible GPU. Raises UsageError where the size can't fit."""
+    """Measure every visible GPU. Raises UsageError where the size can't fit, or the options don't go together."""
+    refuse_what_a_search_ignores(args)
     request = Request(
         seconds=args.seconds or SECONDS[args.scope],
         scope=args.scope,

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpusmoke.findings import Finding, finding, merged
 from gpusmoke.findings.causes import reading, why
 from gpusmoke.findings.comparable import Key, Pair, Row, cards, is_product, pairs, rows_of
+from gpusmoke.findings.exercise import wrong_result
 from gpusmoke.findings.heat import heat
 from gpusmoke.findings.verdict import Verdict, between, of_few, waves
 
@@ -164,14 +165,7 @@ def devices(older: Record, newer: Record, tolerance: float) -> list[Device]:
 def wrong(older: Record, newer: Record) -> list[Finding]:
     """Results of either run that were not right: a rate at which wrong results come says nothing."""
     return [
-        finding(
-            "wrong-result",
-            [f"{name}: {value}" for name, value in row["verified"].items()],
-            row["gpu"],
-            what=f"In the {which} record, {name_of(row)}",
-            error=row["verified"]["error"],
-            bound=row["verified"]["bound"],
-        )
+        wrong_result(f"In the {which} record, {name_of(row)}", row["verified"], row["gpu"])
         for which, record in (("older", older), ("newer", newer))
         for row in record.measurements
         if row["verified"]["passed"] is not True

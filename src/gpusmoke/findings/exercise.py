@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from gpusmoke.facts import Facts, listed, objects
+from gpusmoke.facts import Facts, Json, listed, objects
 from gpusmoke.findings import Finding, finding, ids_for
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
@@ -53,6 +53,18 @@ def children(facts: Facts, job: str) -> Iterator[Finding]:
             yield finding("worker-garbled", [f"stdout: {line}" for line in stray[:4]], gpu)
 
 
+def wrong_result(what: str, checked: Mapping[str, Json], gpu: int | None) -> Finding:
+    """The finding of a result that failed its verification, as it stands in a measurement or a step of check."""
+    error, bound = checked.get("error"), checked.get("bound")
+    if checked.get("repeats_equal") is False:
+        how = "a repeat of it has other bits"
+    elif error is None or checked.get("method") == "bitwise":
+        how = "bytes were changed on the way"
+    else:
+        how = f"largest error {error}, allowed {bound}"
+    return finding("wrong-result", [f"{key}: {value}" for key, value in checked.items()], gpu, what=what, how=how)
+
+
 def steps(facts: Facts) -> Iterator[Finding]:
     """Each device's copies and products: one line where all is right, one finding per step where not."""
     for ordinal in ordinals(facts, "check"):
@@ -68,9 +80,7 @@ def steps(facts: Facts) -> Iterator[Finding]:
                 capability = row.get("capability")
                 yield finding(kind, evidence, gpu, what=what, text=error, code=code, capability=capability, count="")
             elif step.get("passed") is not True:
-                yield finding(
-                    "wrong-result", evidence, gpu, what=what, error=step.get("error", "?"), bound=step.get("bound", 0)
-                )
+                yield wrong_result(str(what), {key: value for key, value in step.items() if key != "step"}, gpu)
         if (
             done
             and facts.row(f"check.worker.{ordinal}").get("finished")

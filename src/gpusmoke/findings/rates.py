@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from gpusmoke.facts import Facts, Json, listed, shown
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
-from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
+from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row, uuid_of
 from gpusmoke.findings.pytorch import pytorch
 from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, SLOWED_DOWN, reason_names, together
@@ -25,18 +25,9 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
     mine = [m for m in measurements if m.get("gpu") == gpu]
     name = row.get("name") or "the device"
     for measurement in mine:
-        checked = measurement["verified"]
-        if checked["passed"] is not True:
-            what = "The repeat of the {} product" if checked["repeats_equal"] is False else "The {} product"
-            what = what if measurement["dtype"] else "The {} transfer"
-            yield finding(
-                "wrong-result",
-                [f"{key}: {value}" for key, value in checked.items()],
-                gpu,
-                what=what.format(measurement["dtype"] or measurement["quantity"]),
-                error=checked["error"],
-                bound=checked["bound"],
-            )
+        if measurement["verified"]["passed"] is not True:
+            dtype, quantity = measurement["dtype"], measurement["quantity"].replace("-", " ")
+            yield wrong_result(f"The {dtype} product" if dtype else f"The {quantity}", measurement["verified"], gpu)
         if gpu is not None and measurement.get("settled") is False:  # a CPU has no power controller to wait for
             yield finding("not-settled", [], gpu, dtype=measurement["dtype"])
     yield from slowed(facts, ordinal, gpu, mine)
@@ -90,11 +81,11 @@ def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str,
         words = {"limit": f"{limit:.0f}", "default": f"{default:.0f}", "index": card.get("index")}
         yield finding("held-by-lowered-power-cap", evidence, gpu, **words)
     others = facts.row(f"bench.{ordinal}.others")
-    if (others.get("processes") or 0) > 0 or (others.get("utilisation_percent") or 0) > BUSY_PERCENT:
-        evidence = facts.evidence(f"bench.{ordinal}.others")
-        yield finding(
-            "another-process", evidence, gpu, count=others.get("processes"), use=others.get("utilisation_percent")
-        )
+    count, use = number(others, "processes") or 0, number(others, "utilisation_percent") or 0
+    if count > 0 or use > BUSY_PERCENT:
+        seen = [f"{count} process{'es' if count > 1 else ''}"] if count else []
+        seen += [f"busy {use} % of the time before the run"] if use else []
+        yield finding("another-process", facts.evidence(f"bench.{ordinal}.others"), gpu, seen=", ".join(seen))
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

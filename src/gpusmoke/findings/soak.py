@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gpusmoke.facts import Facts, Json, listed, objects, shown
 from gpusmoke.findings import Finding, finding, ids_for, problems
 from gpusmoke.findings.driver import driver
-from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals
+from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import health
 from gpusmoke.findings.pytorch import pytorch
 
@@ -34,9 +34,7 @@ def results(row: Mapping[str, Json], gpu: int | None) -> Iterator[Finding]:
     """Results that were not what they should be."""
     reference = row.get("reference")
     if isinstance(reference, dict) and reference.get("passed") is False:
-        evidence = [f"{key}: {value}" for key, value in reference.items()]
-        error, bound = reference.get("error"), reference.get("bound")
-        yield finding("wrong-result", evidence, gpu, what="The first product", error=error, bound=bound)
+        yield wrong_result("The first product", reference, gpu)
     if wrong := whole(row.get("wrong_results")):
         errors = objects(row.get("errors")) or [{}]
         evidence = [place(error) for error in errors[:MOST_TOLD]]

@@ -54,11 +54,11 @@ def pairs(rows: Sequence[Row]) -> Iterator[tuple[Row | None, Row | None]]:
 
 
 def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> Table:
-    """The table; a column that would say the same in every row is left out."""
+    """The table; without the layout where all products are in that of a linear layer, NT."""
     from rich.table import Table
 
     lines = [cells(burst, settled) for burst, settled in products]
-    titles = [name for name in lines[0] if name != "layout" or len({line[name] for line in lines}) > 1]
+    titles = [name for name in lines[0] if name != "layout" or {line[name] for line in lines} != {"NT"}]
     room = width - sum(max(len(line[title]) for line in (*lines, {title: title})) for title in titles)
     gap = 2 if room >= 2 * (len(titles) - 1) else 1  # else the longest shapes and layouts would be cut
     drawn = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))

@@ -61,6 +61,15 @@ def test_quick_is_one_product_here_and_json_is_alone_on_standard_output(kit, bar
     valid(record)
     assert (done.returncode, done.stderr) == (0, "")
     assert [(row["dtype"], row["regime"]) for row in record["measurements"]] == [("fp32", "burst"), ("fp32", "settled")]
+    assert record["facts"]["request.bench"]["value"] == {
+        "seconds": 1.0,
+        "scope": "quick",
+        "dtypes": ["fp32"],
+        "shapes": None,
+        "layouts": ["NT"],
+        "backend": None,
+        "gpus": None,
+    }
     m, n, k = record["measurements"][0]["shape"]
     assert m == n == k
     assert m in (1024, 2048)
@@ -110,6 +119,8 @@ def flowing(text):
         (["--seconds", "0"], "argument --seconds"),
         (["--quick", "--full"], "argument --full: not allowed with argument --quick"),
         (["--search", "--quick"], "argument --quick: not allowed with argument --search"),
+        (["--search", "--shape", "64"], "--search chooses the shapes itself: leave out --shape, or --search"),
+        (["--search", "--dtype", "bf16,fp8"], "--search finds the fastest shape of one format: name one with --dtype"),
         (["--gpus", "first"], "argument --gpus: 'first' is no list of GPUs: give their numbers, as in 0,2"),
         (["--gpus", "1,0"], "--gpus names GPU 0, and there is none here"),
         (["--shape", "9999999"], "--shape 9999999x9999999x9999999 needs"),

@@ -125,18 +125,20 @@ def test_a_power_limit_that_held_nothing_or_is_the_default_is_none(limit, defaul
 @pytest.mark.parametrize(
     ("others", "told"),
     [
-        ({"processes": 0, "utilisation_percent": 5}, False),
-        ({"processes": None, "utilisation_percent": None}, False),
-        (None, False),
-        ({"processes": 1, "utilisation_percent": 0}, True),
-        ({"processes": None, "utilisation_percent": 6}, True),
+        ({"processes": 0, "utilisation_percent": 5}, None),
+        ({"processes": None, "utilisation_percent": None}, None),
+        (None, None),
+        ({"processes": 1, "utilisation_percent": 0}, "(1 process)"),
+        ({"processes": None, "utilisation_percent": 6}, "(busy 6 % of the time before the run)"),
+        ({"processes": 2, "utilisation_percent": 3}, "(2 processes, busy 3 % of the time before the run)"),
     ],
 )
 def test_another_program_on_the_gpu_is_a_warning(others, told):
     one = found([row()], bench__0__others=others).get("another-process")
-    assert (one is not None) is told
+    assert (one is not None) is (told is not None)
     if told:
         assert (one.severity, one.gpu) == ("warning", 0)
+        assert told in one.title
 
 
 def test_a_rate_below_what_the_model_reaches_is_a_problem_however_it_explains_itself():
@@ -164,7 +166,8 @@ def test_a_wrong_result_is_a_problem_in_either_regime(regime):
 
 
 def test_repeats_that_differ_say_so():
-    assert "repeat" in found([row(verified={"passed": False, "repeats_equal": False})])["wrong-result"].title
+    title = found([row(verified={"passed": False, "repeats_equal": False})])["wrong-result"].title
+    assert title == "The bf16 product came out wrong: a repeat of it has other bits."
 
 
 def moved(**changes):
@@ -175,7 +178,7 @@ def moved(**changes):
 
 def test_bytes_that_did_not_arrive_are_a_problem():
     title = found([row(), moved(passed=False)])["wrong-result"].title
-    assert title.startswith("The memory-copy transfer came out wrong")
+    assert title == "The memory copy came out wrong: bytes were changed on the way."
 
 
 def test_an_unknown_card_gets_a_note_and_no_percentage():

@@ -106,8 +106,9 @@ def test_a_wrong_result_says_no(wrong):
     assert (right[-1], wrong_one[-1]) == ("yes", "NO")
 
 
-def test_the_layout_is_shown_where_there_are_several():
-    assert "layout" not in table([product(layout="TN")])[0]
+def test_the_layout_is_shown_where_it_is_not_that_of_a_linear_layer_throughout():
+    assert "layout" not in table([product()])[0]
+    assert "layout" in table([product(layout="TN")])[0]
     titles, first, second = table([product(), product(layout="TN")])
     assert [line[titles.index("layout")] for line in (first, second)] == ["NT", "TN"]
 
