@@ -25,8 +25,6 @@ import jsonschema
 import pytest
 from workspaces import Workspace
 
-from gpusmoke.measuring import METHOD
-
 HERE = Path(__file__).parent
 FAULTS = HERE / "faults"
 ROOT = HERE.parents[1]
@@ -265,15 +263,13 @@ def workspace(kit: Kit, valid: Callable[[object], None]) -> Workspace:
 
 @pytest.fixture
 def edited(kit: Kit) -> Callable[..., str]:
-    """`edited(name, change)`: write a real H100's record, after `change(document)`, where `kit` runs; returns the name.
+    """`edited(name, change)`: write a real H100's record, after `change(document)`, where `kit` runs.
 
-    Measured by an older version of the method, it is handed out as if by this one.
+    Returns the name.
     """
 
     def write(name: str, change: Callable[[dict[str, object]], object] = lambda _: None) -> str:
         document = json.loads((HERE / "data/h100-bench.json").read_text())
-        for row in document["measurements"]:
-            row["method"] = METHOD
         change(document)
         (kit.cwd / name).write_text(json.dumps(document))
         return name

@@ -39,7 +39,7 @@ def slower(run, share=0.9):
 
 def test_a_run_is_kept_whole_under_its_model_and_time(run, folder, valid):
     path = save(run, folder)
-    assert path == folder / MODEL / "20261126T021751Z.json"
+    assert path == folder / MODEL / "20261126T090624Z.json"
     assert read(path).to_json() == run.to_json()
     valid(json.loads(path.read_text()))
     assert list(folder.rglob("*")) == [folder / MODEL, path]
@@ -48,7 +48,7 @@ def test_a_run_is_kept_whole_under_its_model_and_time(run, folder, valid):
 def test_nothing_is_written_over(run, folder):
     first = save(run, folder)
     second = save(slower(run), folder)
-    assert second.name == "20261126T021751Z-2.json"
+    assert second.name == "20261126T090624Z-2.json"
     assert read(first).to_json() == run.to_json()
 
 
@@ -101,7 +101,7 @@ def test_a_baseline_that_is_not_healthy_is_passed_over(run, folder):
     document = json.loads(path.read_text())
     document["findings"].append(finding("slower", **WORDS).to_json())
     path.write_text(json.dumps(document | {"verdict": "problem"}))
-    assert newest_comparable(run, folder) == (None, ["20261126T021751Z.json: it is not healthy"])
+    assert newest_comparable(run, folder) == (None, ["20261126T090624Z.json: it is not healthy"])
 
 
 def test_a_run_like_its_baseline_is_healthy(run, folder):
@@ -110,7 +110,7 @@ def test_a_run_like_its_baseline_is_healthy(run, folder):
     assert (used.id, used.severity, used.title) == (
         "baseline-used",
         "ok",
-        f"Compared with the baseline of 2026-11-26T02:17:51Z: {path}",
+        f"Compared with the baseline of 2026-11-26T09:06:24Z: {path}",
     )
     assert (same.id, same.severity) == ("no-change", "ok")
 

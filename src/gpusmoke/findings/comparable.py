@@ -151,7 +151,8 @@ def difference(older: Record, newer: Record) -> str | None:
     keys = [(rows_of(older, pair.older.gpu), rows_of(newer, pair.newer.gpu)) for pair in together]
     if any(is_product(old[one]) for old, new in keys for one in old.keys() & new.keys()):
         return None
-    backends = [" and ".join(sorted({one[-1] for sides in keys for one in sides[at]})) for at in (0, 1)]
-    if any({one[:-1] for one in old} & {one[:-1] for one in new} for old, new in keys):
-        return f"the backend differs: {backends[0]} and {backends[1]}"
+    old_ones, new_ones = ({one for sides in keys for one, row in sides[at].items() if is_product(row)} for at in (0, 1))
+    if {one[:-1] for one in old_ones} & {one[:-1] for one in new_ones}:
+        by_old, by_new = (" and ".join(sorted({str(one[-1]) for one in ones})) for ones in (old_ones, new_ones))
+        return f"the backend differs: {by_old} and {by_new}"
     return "they have no settled matrix product in common"

@@ -113,7 +113,10 @@ def locked(facts: Facts) -> Iterator[Finding]:
         ]
         if left:
             yield finding(
-                "locked-but-not-declared", [f"{left} (pixi.lock)"], environments=" and ".join(left), platform=place(row)
+                "locked-but-not-declared",
+                [f"{place(row)}: {', '.join(left)} (pixi.lock)"],
+                environments=" and ".join(left),
+                platform=place(row),
             )
 
 

@@ -17,7 +17,7 @@ BROKEN = "raise ModuleNotFoundError(f'No module named {__name__!r}', name=__name
 @pytest.fixture
 def record(kit):
     """The path of a record of a real H100, in the folder where `kit` runs."""
-    return Path(shutil.copy(DATA / "h100-bench.json", kit.cwd / "bench.json"))
+    return Path(shutil.copy(DATA / "h100-bench-method-1.json", kit.cwd / "bench.json"))
 
 
 def refused(done, *culprits):

@@ -54,18 +54,19 @@ def neighbour(document):
 
 def neighbour_by_pid(document):
     slowed(document, 0.5)
+    fact(document, "bench.0.others").update(processes=None)
     fact(document, "nvml.gpus")[0]["processes"] = [{"pid": 707, "mib": 1476}]
 
 
 CASES = [
     (by_itself, "none of clock, power, another process explains it."),
-    (clock, "the SM clock is lower (1395 to 1256 MHz)."),
-    (limit, "the power limit is lower (700 to 525 W), and the SM clock is lower (1395 to 1256 MHz)."),
-    (limit_that_nvml_does_not_tell, "the power drawn at the power cap is lower (698.1 to 524 W)."),
+    (clock, "the SM clock is lower (1365 to 1228 MHz)."),
+    (limit, "the power limit is lower (700 to 525 W), and the SM clock is lower (1365 to 1228 MHz)."),
+    (limit_that_nvml_does_not_tell, "the power drawn at the power cap is lower (698.3 to 524 W)."),
     (
         heat,
-        "the clock was held down by: hardware thermal slowdown, and the SM clock is lower (1395 to 1256 MHz), and the "
-        "temperature is higher (63 to 85 C).",
+        "the clock was held down by: hardware thermal slowdown, and the SM clock is lower (1365 to 1228 MHz), and the "
+        "temperature is higher (62 to 84 C).",
     ),
     (neighbour, "another process used the GPU meanwhile (97 % busy while bench rested)."),
     (neighbour_by_pid, "another process used the GPU meanwhile."),

@@ -25,7 +25,7 @@ REAL_NAMES = [
     *("NVIDIA RTX A6000", "NVIDIA RTX 6000 Ada Generation", "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090"),
     *("NVIDIA GeForce RTX 3090 Ti", "Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
 ]
-RECORDED = json.loads((Path(__file__).parents[1] / "data/h100-bench.json").read_text())["measurements"]
+RECORDED = json.loads((Path(__file__).parents[1] / "data/h100-bench-method-1.json").read_text())["measurements"]
 
 
 def scaled(factor, rows=RECORDED):

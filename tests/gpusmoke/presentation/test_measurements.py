@@ -12,7 +12,7 @@ from gpusmoke.measuring.shapes import LAYOUTS, candidates, shapes
 from gpusmoke.presentation.measurements import LEGEND, add_measurements
 from gpusmoke.presentation.terminal import Page
 
-RECORDED = json.loads((Path(__file__).parents[1] / "data/h100-bench.json").read_text())["measurements"]
+RECORDED = json.loads((Path(__file__).parents[1] / "data/h100-bench-method-1.json").read_text())["measurements"]
 WIDEST = (16384, 106496, 53248)  # of a model's layers
 
 

@@ -26,7 +26,7 @@ def test_every_real_record_has_a_page_that_begins_with_its_verdict(path, harmles
 
 
 def test_a_real_record_without_timeline_and_copies_says_what_is_left_out(harmless):
-    parsed = harmless(render(read(DATA / "h100-bench.json")))
+    parsed = harmless(render(read(DATA / "h100-bench-method-1.json")))
     assert parsed.tags["svg"] == 2
     assert "Over time : Left out: the record holds no timeline." in parsed.text
     assert "Roofline : Left out: the record holds no rate of memory copies." in parsed.text

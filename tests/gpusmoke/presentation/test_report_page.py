@@ -47,7 +47,7 @@ def pages(tmp_path_factory, made_record):
     whole = made_record()
     problems = [finding("clock-held-down", ["a: b"], gpu=0, reasons="heat"), *whole.findings]
     records = {
-        "real": read(DATA / "h100-bench.json"),
+        "real": read(DATA / "h100-bench-method-1.json"),
         "whole": whole,
         "two": made_record(2),
         "problem": whole._replace(findings=problems),
