@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": "what pixi.lock holds and where it runs, without a GPU or network",
     "compare": "whether a record is slower than an older one, and why",
     "report": "show a stored record",
+    "gate": "the one required status of CI: did every job end as it had to?",
 }
 EXIT_CODES = "exit codes: 0 healthy, 1 a problem was found, 2 wrong usage, 70 a fault of gpusmoke, 130 interrupted"
 

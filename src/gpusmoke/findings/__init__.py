@@ -20,7 +20,17 @@ from typing import NamedTuple
 from gpusmoke.facts import Json
 from gpusmoke.tables import table
 
-FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare")  # those that doctor needs come first
+FILES = (
+    "driver",
+    "pixi",
+    "health",
+    "torch",
+    "bench",
+    "soak",
+    "audit",
+    "compare",
+    "ci",
+)  # those that doctor needs come first
 
 
 class Finding(NamedTuple):

@@ -25,6 +25,7 @@ STAND_INS = {
     "pixi": "a stand-in Pixi",
     "pytorch": "a PyTorch that misbehaves",
     "lock": "an altered pixi.toml and pixi.lock",
+    "needs": "results of CI jobs",
     "record": "edited records",
 }
 LIBRARIES = {
