@@ -104,6 +104,7 @@ def lint(session: nox.Session) -> None:
     files = repository_files()
     toml = [name for name in files if name.endswith(".toml")]
     workflows = [name for name in files if name.startswith(".github/workflows/")]
+    actions = [name for name in files if re.fullmatch(r"\.github/(actions/.*/action|dependabot)\.yml", name)]
     checks = [
         (["ruff", "check"], ["."]),
         (["ruff", "format", "--check"], ["."]),
@@ -111,7 +112,7 @@ def lint(session: nox.Session) -> None:
         (["taplo", "lint"], toml),
         (["taplo", "format", "--check", "--diff"], toml),
         (["shellcheck"], [name for name in files if is_shell_script(ROOT / name)]),
-        (["zizmor", "--offline", "--persona", "pedantic"], workflows),
+        (["zizmor", "--offline", "--persona", "pedantic"], workflows + actions),
         (["actionlint"], workflows),
     ]
     if not PIXI and not shutil.which("actionlint", path=path):

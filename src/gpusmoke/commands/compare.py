@@ -27,10 +27,8 @@ def percent(text: str) -> float:
     return value
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `compare`."""
-    parser.add_argument("older", type=Path, metavar="A", help="the older record, of bench or smoke: the baseline")
-    parser.add_argument("newer", type=Path, metavar="B", help="the newer record")
+def add_tolerance_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that compare two runs."""
     parser.add_argument(
         "--tolerance",
         type=percent,
@@ -38,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help=f"how much slower all settled products together may be (default: {100 * comparison.TOLERANCE})",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `compare`."""
+    parser.add_argument("older", type=Path, metavar="A", help="the older record, of bench or smoke: the baseline")
+    parser.add_argument("newer", type=Path, metavar="B", help="the newer record")
+    add_tolerance_argument(parser)
     parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
 
 

@@ -16,6 +16,7 @@ examples:
   pixi run report results/bench-20261124T101500Z.json --html   one HTML file beside it
   pixi run report results/bench-20261124T101500Z.json --html page.html
   pixi run report results/smoke-20261124T101500Z.json --markdown >> "$GITHUB_STEP_SUMMARY"
+  pixi run report results/smoke-20261124T101500Z.json --outputs >> "$GITHUB_OUTPUT"
 """
 PACKAGES = ("matplotlib", "jinja2")
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write it as one HTML file that needs nothing else (default: the record's name with .html)",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+    parser.add_argument("--outputs", action="store_true", help="print verdict, record and tflops, for $GITHUB_OUTPUT")
 
 
 def run(args: argparse.Namespace) -> Record | str:
@@ -43,15 +45,31 @@ def run(args: argparse.Namespace) -> Record | str:
         path, target = target, None
     if path is None:
         raise UsageError("name a record, as in: pixi run report results/bench-20261124T101500Z.json")
+    if args.outputs and (args.json or args.markdown):
+        raise UsageError("--outputs wants standard output for itself: leave out --json and --markdown")
     record = read(path)
     if target is not False:
         page = page_path(path, target)
         page_writer()(record, page)
-        if args.json or args.markdown:
+        if args.json or args.markdown or args.outputs:
             print(f"Report: {page}", file=sys.stderr)
         else:
             return f"Report: {page}\n"
-    return record
+    return outputs(record, path) if args.outputs else record
+
+
+def outputs(record: Record, path: Path) -> str:
+    """What a step of CI hands on: verdict, path, and the settled TFLOP/s of the first product on the slowest GPU.
+
+    Raises UsageError for a path that would be read as more than one line.
+    """
+    if "\n" in str(path):
+        raise UsageError("the record's path has a line break: give it another name")
+    settled = [row for row in record.measurements if (row["quantity"], row["regime"]) == ("matmul", "settled")]
+    first = [
+        row["value"] for row in settled if all(row[key] == settled[0][key] for key in ("dtype", "shape", "layout"))
+    ]
+    return f"verdict={record.verdict}\nrecord={path}\ntflops={min(first, default='')}\n"
 
 
 def page_path(record: Path, target: Path | None) -> Path:

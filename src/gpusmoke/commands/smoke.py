@@ -8,7 +8,8 @@ from pathlib import Path
 from gpusmoke.baseline import default_folder, judge_against
 from gpusmoke.commands.bench import OVERHEAD_SECONDS, Request, measure
 from gpusmoke.commands.check import add_arguments as add_check_arguments
-from gpusmoke.commands.check import exercise
+from gpusmoke.commands.check import exercise, positive
+from gpusmoke.commands.compare import add_tolerance_argument
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.facts import Facts
 from gpusmoke.findings import Finding, problems
@@ -31,7 +32,9 @@ SECONDS_ON_CPU = 6.0  # nothing there takes seconds to settle
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `smoke`."""
     add_check_arguments(parser)
+    parser.add_argument("--seconds", type=positive, help=f"time to spend measuring (default: {SECONDS:.0f})")
     add_results_argument(parser)
+    add_tolerance_argument(parser)
     parser.add_argument(
         "--baselines",
         type=Path,
@@ -43,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Record:
     """Check first; measure only what works."""
-    session = Session(
-        "smoke", require_gpu=args.require_gpu, check_deadline=args.timeout, bench_deadline=SECONDS + OVERHEAD_SECONDS
-    )
+    deadline = (args.seconds or SECONDS) + OVERHEAD_SECONDS
+    session = Session("smoke", require_gpu=args.require_gpu, check_deadline=args.timeout, bench_deadline=deadline)
 
     def judge(facts: Facts) -> list[Finding]:
         found = machine_rules.diagnose(facts) + exercise_rules.judge(facts)
@@ -56,8 +58,8 @@ def run(args: argparse.Namespace) -> Record:
     with session.interruptible():
         exercise(session, args.timeout, quiet=args.json)
         if not problems(judge(session.facts)):
-            seconds = SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU
+            seconds = args.seconds or (SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU)
             measure(session, Request(seconds, "smoke", DTYPES), quiet=args.json)
     record = session.record(judge)
     # Interrupted, or without a GPU, it is compared with nothing.
-    return record._replace(findings=[*record.findings, *judge_against(record, args.baselines)])
+    return record._replace(findings=[*record.findings, *judge_against(record, args.baselines, args.tolerance / 100)])

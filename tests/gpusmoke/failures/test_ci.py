@@ -93,7 +93,7 @@ def test_a_problem_is_an_annotation_of_the_run(gate):
         ({"NEEDS": "{}"}, (), "NEEDS has no job 'gpu'"),
         ({}, ("--gpu-jobs", "gpu,nosuch"), "NEEDS has no job 'nosuch'"),
         ({}, ("--gpu-jobs", ","), "--gpu-jobs names no job"),
-        ({"GPU_REQUIRED": "ture"}, (), "GPU_REQUIRED is 'ture'"),
+        ({"GPU_REQUIRED": "yes"}, (), "GPU_REQUIRED is 'yes'"),
         ({"FORK": "no"}, (), "FORK is 'no'"),
     ],
 )
