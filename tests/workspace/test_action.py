@@ -11,29 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / ".github/actions/gpu-smoke"
+STAND_INS = Path(__file__).parent / "stand_ins"
 RECORD = ROOT / "tests/gpusmoke/data/h100-smoke.json"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a shell script; GPU runners on Windows have not been run")
-
-# `gpusmoke smoke` leaves a real H100's record, or none; everything else is the real kit.
-PYTHON = """#!/usr/bin/env bash
-printf '%s\\n' "$*" >>"$CALLS"
-case "$*" in
-  *"gpusmoke smoke"*)
-    while [[ $1 != --results ]]; do shift; done
-    [[ -z ${STAND_IN_RECORD:-} ]] || cp "$STAND_IN_RECORD" "$2/smoke-20261126T021910Z.json"
-    exit "${STAND_IN_EXIT:-0}" ;;
-  *"import pynvml"*) exit "${STAND_IN_LACKS:-0}" ;;
-  *"pip install"*) exit 0 ;;
-esac
-exec REAL "$@"
-"""
-# pixi run --locked --manifest-path FILE --environment NAME COMMAND …
-PIXI = """#!/usr/bin/env bash
-printf 'pixi %s\\n' "$*" >>"$CALLS"
-root=${4%/*}
-shift 6
-PYTHONPATH=$root/src exec "$@"
-"""
 
 
 class Step:
@@ -43,16 +23,19 @@ class Step:
         self.folder = folder
         (folder / "bin").mkdir()
         (folder / "project").mkdir()
-        for name, text in {"python": PYTHON.replace("REAL", sys.executable), "pixi": PIXI}.items():
-            (folder / "bin" / name).write_text(text)
-            (folder / "bin" / name).chmod(0o755)
+        for stand_in in ("python", "setup-pixi/pixi"):
+            shutil.copy(STAND_INS / stand_in, folder / "bin")
 
     def __call__(self, **changes):
         """Run it with these inputs and variables; returns what it ended with."""
         inputs = {"ENVIRONMENT": "cuda13", "PYTHON": "", "REQUIRE_GPU": "true", "RESULTS": "out put"}
         inputs |= dict.fromkeys(("MEASURE_SECONDS", "BASELINE", "TOLERANCE"), "")
         runner = {name: str(self.folder / name) for name in ("CALLS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
-        runner |= {"RUNNER_TEMP": str(self.folder / "temp"), "STAND_IN_RECORD": str(RECORD)}
+        runner |= {
+            "REAL_PYTHON": sys.executable,
+            "RUNNER_TEMP": str(self.folder / "temp"),
+            "STAND_IN_RECORD": str(RECORD),
+        }
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         env = os.environ | inputs | runner | {"PATH": path} | changes
         return subprocess.run(

@@ -21,6 +21,11 @@ def test_a_command_that_fails_as_it_must_passes_and_is_shown():
     assert "there is no-driver here" in done.stdout
 
 
+def test_a_failure_that_is_wanted_is_no_annotation_of_the_run(monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "not in Actions" in run("1", "not in", "sh", "-c", "echo ${GITHUB_ACTIONS:-not in Actions}; exit 1").stdout
+
+
 @pytest.mark.parametrize(
     ("code", "words", "command", "told"),
     [
