@@ -75,8 +75,15 @@ class Runner:
         (folder / "scripts/run").write_text('#!/bin/sh\necho "scripts/run $*" >>"$CALLS"\n')
         return folder
 
-    def __call__(self, event: str, payload: dict | None = None, labels: tuple[str, ...] = (), **told: str) -> Run:
-        """Run ci.yml on this event. Names in lower case are variables of the repository, others of the environment."""
+    def __call__(
+        self,
+        event: str,
+        payload: dict | None = None,
+        labels: tuple[str, ...] = (),
+        workflow: str = "ci",
+        **told: str,
+    ) -> Run:
+        """Run it on this event. Names in lower case are variables of the repository, others of the environment."""
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(self.repository)]
         for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a", "--allow-empty"]):
             subprocess.run([*git, *command], check=True, capture_output=True, timeout=60)
@@ -89,7 +96,7 @@ class Runner:
         environment["STAND_IN_RECORD"] = ROOT / "tests/gpusmoke/data/h100-smoke.json"
         environment |= {name: value for name, value in told.items() if name.isupper()}
         variables = {name.upper(): value for name, value in told.items() if name.islower()}
-        command = [str(act()), event, "-C", str(self.repository), "-W", ".github/workflows/ci.yml"]
+        command = [str(act()), event, "-C", str(self.repository), "-W", f".github/workflows/{workflow}.yml"]
         command += ["--eventpath", str(self.folder / "event.json"), "--action-cache-path", str(self.folder / "cache")]
         command += ["--json", "--verbose", "--rm", "--no-cache-server", "--actor", "me", *NO_FILES]
         command += [word for label in (*LABELS, *labels) for word in ("-P", f"{label}=-self-hosted")]

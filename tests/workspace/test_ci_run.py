@@ -1,4 +1,4 @@
-"""ci.yml and the action, run for real by act; Pixi and the actions of others are stand-ins (stand_ins/)."""
+"""The workflows and the action, run for real by act; Pixi and the actions of others are stand-ins (stand_ins/)."""
 
 import sys
 
@@ -70,7 +70,9 @@ def test_where_a_gpu_is_required_a_missing_runner_is_red_but_for_a_fork(shorter)
     run = shorter("push")
     assert (run.code, run.jobs["gate"]) == (1, "failure")
     assert any("CUDA was NOT exercised: GPU_REQUIRED is true" in said for _, said in run.annotations)
-    run = shorter("pull_request", FORK)
+    # It would get no variables either; the job's condition is to hold by itself.
+    run = shorter("pull_request", FORK, labels=("a-gpu",), gpu_runner="a-gpu")
+    assert run.jobs["gpu"] == "skipped"
     assert run.jobs["gate"] == "success", run.text
     assert any("audit --diff results/base/pixi.lock" in call for call in shorter.calls.read_text().splitlines())
     assert "The merge queue will exercise it" in run.summaries["gate"]
@@ -126,3 +128,19 @@ def test_the_action_serves_another_repository(tmp_path, inputs):
     assert "gpu-smoke-results/smoke-" in summary
     assert ", 681.16, " in summary
     assert ("pixi" in runner.calls.read_text()) is ("environment" in inputs)
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_new_lock_is_proposed_with_what_changed_in_words(ci, newer):
+    run = ci("schedule", workflow="update-lock", PIXI_PASSES="" if newer else "^update$")
+    assert run.code == 0, run.text
+    title, *text = (ci.artifacts / "text").read_text().splitlines()
+    assert title == "Update pixi.lock"
+    assert text[0] == "### pixi.lock: Healthy."
+    assert ("pixi.lock" in (ci.artifacts / "changed").read_text()) is newer
+    assert any("only packages other than PyTorch and CUDA" in line for line in text) is newer
+
+
+def test_a_lock_that_has_a_problem_is_not_proposed(ci):
+    run = ci("schedule", workflow="update-lock", PIXI_FAILS="audit --markdown")
+    assert (run.code, ci.artifacts.exists()) == (1, False)
