@@ -14,8 +14,6 @@ pytestmark = pytest.mark.skipif("__import__('torch').cuda.is_available()", reaso
 IN_LESS_TIME = """import sys
 if "gpusmoke.workers.child" in sys.orig_argv:
     from gpusmoke.workers import product; product.SMALLEST = 256
-else:
-    from gpusmoke.commands import smoke; smoke.SECONDS_ON_CPU = 2.0
 """
 
 
@@ -149,13 +147,14 @@ def test_a_gpu_that_is_not_there_and_a_size_that_none_can_hold_are_refused(kit, 
 def test_smoke_is_doctor_check_and_bench_in_one_record(kit, bare_root, valid, tmp_path):
     tmp_path.joinpath("sitecustomize.py").write_text(IN_LESS_TIME)
     search = os.pathsep.join([str(tmp_path), kit.environment()["PYTHONPATH"]])
-    done = kit("smoke", "--json", env=bare_root | {"PYTHONPATH": search}, timeout=180)
+    done = kit("smoke", "--json", "--seconds", "2", env=bare_root | {"PYTHONPATH": search}, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads(done.stdout)
     valid(record)
     ids = {found["id"] for found in record["findings"]}
     assert {"no-gpu", "cuda-not-exercised", "cpu-works", "rates-measured"} <= ids
     assert {row["dtype"] for row in record["measurements"]} == {"bf16", "fp32"}
+    assert record["facts"]["request.bench"]["value"]["seconds"] == 2
     (path,) = (kit.cwd / "results").iterdir()
     assert path.name.startswith("smoke-")
 

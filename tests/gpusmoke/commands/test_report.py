@@ -99,6 +99,24 @@ def test_standard_output_belongs_to_json_and_to_markdown(kit, record):
     assert refused(kit("report", "bench.json", "--json", "--markdown"), "--json", "--markdown")
 
 
+def test_outputs_are_lines_for_the_next_step_of_a_job(kit, record):
+    done = kit("report", "bench.json", "--outputs")
+    assert done.stdout.splitlines() == ["verdict=healthy", "record=bench.json", "tflops=683.8"]
+    document = json.loads(record.read_text())
+    slower = [dict(row, gpu=1, value=row["value"] / 2) for row in document["measurements"]]
+    document["measurements"] += slower
+    record.write_text(json.dumps(document))
+    assert kit("report", "bench.json", "--outputs").stdout.endswith("tflops=341.9\n")  # of the slowest GPU
+    document["measurements"], document["complete"] = [], False
+    record.write_text(json.dumps(document))
+    assert kit("report", "bench.json", "--outputs").stdout == "verdict=problem\nrecord=bench.json\ntflops=\n"
+
+
+def test_a_path_that_would_be_more_than_one_line_is_no_output(kit, record):
+    record.rename(kit.cwd / "a\nverdict=healthy")
+    assert refused(kit("report", "a\nverdict=healthy", "--outputs"), "line break")
+
+
 def test_markdown_has_verdict_rates_and_findings(kit, record):
     lines = kit("report", "bench.json", "--markdown").stdout.splitlines()
     assert lines[0] == "### bench: Healthy."
