@@ -90,7 +90,7 @@ def test_with_a_gpu_runner_it_is_green_with_the_table_and_leaves_its_records(ci,
     assert len(list(ci.artifacts.rglob("smoke-*.json"))) == 2
 
 
-def test_the_environments_are_the_repositorys_to_choose(shorter):
+def test_the_environments_are_what_the_repository_chooses(shorter):
     shorter("push", labels=("a-gpu",), gpu_runner="a-gpu", gpu_environments='["cuda12"]')
     assert [path.name for path in shorter.artifacts.iterdir()] == ["gpu-smoke-cuda12"]
 
