@@ -85,7 +85,8 @@ class Runner:
     ) -> Run:
         """Run it on this event. Names in lower case are variables of the repository, others of the environment."""
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(self.repository)]
-        for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "a", "--allow-empty"]):
+        commit, pack = ["commit", "-qm", "a", "--allow-empty"], ["repack", "-adq"]  # each checkout copies all files
+        for command in (["init", "-q", "-b", "main", "--template="], ["add", "-A"], commit, pack):
             subprocess.run([*git, *command], check=True, capture_output=True, timeout=60)
         tools = self.folder / "bin"
         tools.mkdir(exist_ok=True)
