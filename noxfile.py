@@ -25,9 +25,9 @@ GROUPS = {"tools": ["tools"], "report": ["report"], "gpu": ["gpu", "test"], "lin
 # Bytes to download and on disk, on linux-64; elsewhere PyTorch comes without CUDA and is smaller.
 SIZES = {"tools": (27e6, 135e6), "report": (70e6, 300e6), "gpu": (3.0e9, 6.1e9), "lint": (40e6, 140e6)}
 
-# Four at once, on two cores as well: the suite waits for programs most of the time. More would need much memory, since
-# some tests import PyTorch. A test may take a hundred times as long as another, so who is done takes over what waits.
-PARALLEL = ["--numprocesses=4", "--dist=worksteal"]
+# Three at once, on two cores as well: some tests wait for programs, others keep a core busy, and each of the three has
+# PyTorch in its memory. A test may take a hundred times as long as another, so who is done takes over what waits.
+PARALLEL = ["--numprocesses=3", "--dist=worksteal"]
 
 # The tool's own words are all that should be seen.
 logging.getLogger("nox").setLevel(logging.WARNING)

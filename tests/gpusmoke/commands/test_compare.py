@@ -228,7 +228,7 @@ def test_cpu_records_are_compared_without_a_gpu(kit, valid, edited):
     assert "the number of CPU threads differs: 4 and 8" in said
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_record_changed_anywhere_is_compared_or_refused_in_one_sentence(kit, edited, capsys, monkeypatch, data):
     monkeypatch.chdir(kit.cwd)

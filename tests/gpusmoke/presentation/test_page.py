@@ -34,8 +34,13 @@ def test_a_real_record_without_timeline_and_copies_says_what_is_left_out(harmles
         assert value in parsed.text
 
 
-def test_all_plots_stand_with_a_table_behind_them_and_tell_what_they_show(made_record, harmless):
-    page = render(made_record())
+@pytest.fixture(scope="module")
+def page(made_record):
+    """The page of a record with everything."""
+    return render(made_record())
+
+
+def test_all_plots_stand_with_a_table_behind_them_and_tell_what_they_show(page, harmless):
     parsed = harmless(page)
     assert "Left out" not in page
     assert parsed.tags["svg"] == PLOTS
@@ -69,8 +74,8 @@ def test_eight_gpus_fit_in_one_file_and_stand_side_by_side(made_record, harmless
     assert all(f"GPU {gpu}: Made-up GPU 1000" in parsed.text for gpu in range(8))
 
 
-def test_the_same_record_gives_the_same_page(made_record):
-    assert render(made_record()) == render(made_record())
+def test_the_same_record_gives_the_same_page(page, made_record):
+    assert render(made_record()) == page
 
 
 def test_problems_come_before_what_is_well_and_have_their_advice(made_record, harmless):
@@ -89,9 +94,9 @@ def test_that_cuda_was_not_exercised_stands_before_everything_else(harmless):
     assert text.index("CUDA was NOT exercised") < text.index("The clock was held down")
 
 
-def test_what_failed_its_verification_is_marked(made_record):
+def test_what_failed_its_verification_is_marked(page, made_record):
     rows = [dict(row) for row in made_record().measurements]
-    assert 'class="wrong"' not in render(made_record())
+    assert 'class="wrong"' not in page
     rows[0]["verified"] = {**rows[0]["verified"], "passed": False}
     page = render(made_record()._replace(measurements=rows))
     assert re.search(r'<tr class="wrong"><th scope="row">bf16 8192³.*<td>NO\n', page)
