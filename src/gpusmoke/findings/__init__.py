@@ -20,17 +20,8 @@ from typing import NamedTuple
 from gpusmoke.facts import Json
 from gpusmoke.tables import table
 
-FILES = (
-    "driver",
-    "pixi",
-    "health",
-    "torch",
-    "bench",
-    "soak",
-    "audit",
-    "compare",
-    "ci",
-)  # those that doctor needs come first
+# Those that doctor needs come first.
+FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci")
 
 
 class Finding(NamedTuple):
