@@ -169,7 +169,7 @@ def changed(place, odd, remove):
 PLACES = [place for place in places(REAL_DOCUMENT) if place]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PLACES), ODD, st.booleans())
 def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path, capsys, place, odd, remove):
     document = changed(place, odd, remove)

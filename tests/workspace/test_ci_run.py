@@ -102,6 +102,7 @@ def test_runner_and_environments_may_be_lists(shorter):
         ({"PIXI_FAILS": "gpusmoke smoke"}, "gpu", "failure"),
         ({"PIXI_FAILS": "lock --check"}, "lock", "skipped"),
         ({"PIXI_PASSES": "run -e cuda13 check"}, "refusals", "success"),
+        ({"PIXI_PASSES": "check --require-gpu"}, "refusals", "success"),
         ({"PIXI_PASSES": "compare .*wrong.json"}, "refusals", "success"),
     ],
 )

@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from gpusmoke.commands.session import Session
+from gpusmoke.commands.session import Session, add_markdown_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Facts
 from gpusmoke.facts.lock import lock_facts
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=capability, metavar="X.Y", help="… with a GPU of this compute capability")
     parser.add_argument("--subdir", metavar="NAME", help="only the platforms of this kind of machine, as in linux-64")
     parser.add_argument("--diff", type=Path, metavar="OLD.lock", help="say what changed since that lock")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+    add_markdown_argument(parser)
 
 
 def read(subdir: str | None, old: Path | None) -> Facts:

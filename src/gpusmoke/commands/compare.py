@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gpusmoke.commands.session import Session
+from gpusmoke.commands.session import Session, add_markdown_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Json
 from gpusmoke.findings import comparable, comparison
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("older", type=Path, metavar="A", help="the older record, of bench or smoke: the baseline")
     parser.add_argument("newer", type=Path, metavar="B", help="the newer record")
     add_tolerance_argument(parser)
-    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+    add_markdown_argument(parser)
 
 
 def about(record: Record, path: Path) -> dict[str, Json]:

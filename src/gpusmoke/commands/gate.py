@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 
-from gpusmoke.commands.session import Session
+from gpusmoke.commands.session import Session, add_markdown_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact
 from gpusmoke.findings.ci import judge
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu-jobs", default="gpu", metavar="LIST", help="the jobs that run on the GPU runner (default: gpu)"
     )
-    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+    add_markdown_argument(parser)
 
 
 def flag(name: str) -> bool:
@@ -63,11 +63,10 @@ def run(args: argparse.Namespace) -> Record:
     gpu_jobs = [name for name in args.gpu_jobs.split(",") if name]
     if not gpu_jobs:
         raise UsageError("--gpu-jobs names no job")
-    session = Session("gate")
+    session = Session("gate", gpu_jobs=gpu_jobs)
     session.facts = session.facts.with_facts(
         {
             "ci.jobs": Fact(jobs(gpu_jobs), "NEEDS"),
-            "ci.gpu_jobs": Fact(gpu_jobs, "command line"),
             "ci.gpu_runner": Fact(bool(os.environ.get("GPU_RUNNER", "").strip()), "whether GPU_RUNNER is set"),
             "ci.gpu_required": Fact(flag("GPU_REQUIRED"), "GPU_REQUIRED"),
             "ci.fork": Fact(flag("FORK"), "FORK"),

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gpusmoke.commands.session import add_markdown_argument
 from gpusmoke.errors import UsageError
+from gpusmoke.findings.comparable import is_product
 from gpusmoke.record import Record, read
 
 EXAMPLES = """\
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write it as one HTML file that needs nothing else (default: the record's name with .html)",
     )
-    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+    add_markdown_argument(parser)
     parser.add_argument("--outputs", action="store_true", help="print verdict, record and tflops, for $GITHUB_OUTPUT")
 
 
@@ -65,7 +67,7 @@ def outputs(record: Record, path: Path) -> str:
     """
     if "\n" in str(path):
         raise UsageError("the record's path has a line break: give it another name")
-    settled = [row for row in record.measurements if (row["quantity"], row["regime"]) == ("matmul", "settled")]
+    settled = [row for row in record.measurements if is_product(row)]
     first = [
         row["value"] for row in settled if all(row[key] == settled[0][key] for key in ("dtype", "shape", "layout"))
     ]

@@ -62,6 +62,11 @@ class Session:
         )
 
 
+def add_markdown_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that CI shows; cli.py acts on it."""
+    parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
+
+
 def add_results_argument(parser: argparse.ArgumentParser) -> None:
     """The option of commands that write a record."""
     parser.add_argument(

@@ -10,9 +10,14 @@ from gpusmoke.findings import Finding, finding
 PASSED, SKIPPED = "success", "skipped"
 
 
+def gpu_jobs(facts: Facts) -> list[str]:
+    """The jobs that run on the GPU runner."""
+    return [str(job) for job in listed(facts.value("request.gpu_jobs"))]
+
+
 def expected(facts: Facts, job: str) -> str:
     """How a job has to end. A GPU job is skipped where there is no runner for it, and for a fork, which gets none."""
-    if job not in listed(facts.value("ci.gpu_jobs")):
+    if job not in gpu_jobs(facts):
         return PASSED
     return PASSED if facts.flag("ci.gpu_runner") and not facts.flag("ci.fork") else SKIPPED
 
@@ -24,30 +29,23 @@ def judge(facts: Facts) -> list[Finding]:
 
 def exercised(facts: Facts) -> Iterator[Finding]:
     """Whether CUDA was, and if not, whether that will do."""
-    jobs = listed(facts.value("ci.gpu_jobs"))
+    jobs, ended = gpu_jobs(facts), facts.row("ci.jobs")
     evidence = facts.evidence("ci.gpu_runner", "ci.gpu_required", "ci.fork")
-    ended = facts.row("ci.jobs")
     if facts.flag("ci.fork"):
         yield finding("fork-without-gpu", evidence)
     elif not facts.flag("ci.gpu_runner"):
         yield finding("gpu-runner-required" if facts.flag("ci.gpu_required") else "no-gpu-runner", evidence)
     elif all(ended.get(job) == PASSED for job in jobs):
-        yield finding("gpu-jobs-passed", evidence, jobs=", ".join(map(str, jobs)))
+        yield finding("gpu-jobs-passed", evidence, jobs=", ".join(jobs))
 
 
 def results(facts: Facts) -> Iterator[Finding]:
     """Each job that did not end as it had to, and those that passed in one line."""
-    gpu_jobs, run = listed(facts.value("ci.gpu_jobs")), facts.text("ci.run")
-    passed, others = [], 0
-    for job, result in facts.row("ci.jobs").items():
-        wanted = expected(facts, job)
-        if result != wanted:
-            evidence = [f"{job}: {result} (NEEDS)"]
-            yield finding(
-                "job-not-as-expected", evidence, job=job, result=result, expected=wanted, run=f"{run} " if run else ""
-            )
-        if job not in gpu_jobs:
-            others += 1
-            passed += [job] if result == PASSED else []
-    if passed:
-        yield finding("jobs-passed", [], count=len(passed), total=others, jobs=", ".join(passed))
+    ended, run = facts.row("ci.jobs"), facts.text("ci.run")
+    for job, result in ended.items():
+        if result != (wanted := expected(facts, job)):
+            evidence, words = [f"{job}: {result} (NEEDS)"], {"job": job, "result": result, "expected": wanted}
+            yield finding("job-not-as-expected", evidence, run=f"{run} " if run else "", **words)
+    others = [job for job in ended if job not in gpu_jobs(facts)]
+    if passed := [job for job in others if ended[job] == PASSED]:
+        yield finding("jobs-passed", [], count=len(passed), total=len(others), jobs=", ".join(passed))

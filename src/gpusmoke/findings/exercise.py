@@ -73,14 +73,15 @@ def steps(facts: Facts) -> Iterator[Finding]:
         gpu = gpu_of(facts, "check", ordinal)
         for step in done:
             what, error = step.get("step"), step.get("error_text")
-            evidence = [f"{key}: {value}" for key, value in step.items() if key != "step"]
+            rest = {key: value for key, value in step.items() if key != "step"}
             if error:
+                evidence = [f"{key}: {value}" for key, value in rest.items()]
                 code = step.get("error_code")
                 kind = next(iter(ids_for("kernel", code)), "step-failed")
                 capability = row.get("capability")
                 yield finding(kind, evidence, gpu, what=what, text=error, code=code, capability=capability, count="")
             elif step.get("passed") is not True:
-                yield wrong_result(str(what), {key: value for key, value in step.items() if key != "step"}, gpu)
+                yield wrong_result(str(what), rest, gpu)
         if (
             done
             and facts.row(f"check.worker.{ordinal}").get("finished")

@@ -130,7 +130,7 @@ ODD = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=80)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 @given(st.dictionaries(st.sampled_from([*HEALTHY, "pixi.current", "request.require_gpu"]), ODD))
 def test_no_facts_whatever_make_a_rule_raise(values):
     found = judge(Facts({name: Fact(value, "a test") for name, value in values.items()}))

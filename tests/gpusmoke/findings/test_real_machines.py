@@ -8,6 +8,7 @@ import pytest
 
 from gpusmoke.facts import Facts
 from gpusmoke.findings import exercise, machine, rates
+from gpusmoke.findings.comparable import is_product
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -35,8 +36,7 @@ def test_a_healthy_machine_has_neither_problem_nor_warning(name):
 
 
 def test_the_settled_rows_were_at_the_power_cap():
-    rows = load("h100-bench")["measurements"]
-    settled = [row for row in rows if (row["quantity"], row["regime"]) == ("matmul", "settled")]
+    settled = [row for row in load("h100-bench")["measurements"] if is_product(row)]
     assert len(settled) == 11
     assert all(row["telemetry"]["throttle_reasons"] == 4 for row in settled)
 

@@ -179,7 +179,7 @@ ODD = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=80)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
 @given(
     st.dictionaries(st.sampled_from([*HEALTHY, "nvml.gpus", "request.require_gpu"]), ODD),
     st.dictionaries(st.sampled_from(list(ROW)), ODD),
