@@ -1,6 +1,11 @@
 """`--no-skips`: a test that did not run proves nothing, so in CI it fails, with its reason."""
 
+import signal
+
 import pytest
+
+# A shell lets what it starts in the background ignore Ctrl-C, and every program would inherit that from the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
