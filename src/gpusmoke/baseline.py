@@ -99,5 +99,7 @@ def judge_against(record: Record, folder: Path, tolerance: float = TOLERANCE) ->
         more = f"; {len(passed_over) - TOLD} more" if len(passed_over) > TOLD else ""
         why = f" ({'; '.join(passed_over[:TOLD])}{more})" if passed_over else f" in {folder}"
         return [finding("no-baseline", passed_over, name=model(record), why=why)]
-    told = finding("baseline-used", passed_over, path=baseline.path, started=baseline.record.started)
+    told = finding(
+        "baseline-used", passed_over, path=baseline.path.relative_to(folder), started=baseline.record.started
+    )
     return [told, *judge(baseline.record, record, tolerance)]

@@ -110,7 +110,7 @@ def test_a_run_like_its_baseline_is_healthy(run, folder):
     assert (used.id, used.severity, used.title) == (
         "baseline-used",
         "ok",
-        f"Compared with the baseline of 2026-11-26T09:06:24Z: {path}",
+        f"Compared with the baseline of 2026-11-26T09:06:24Z, {path.parent.name}/{path.name}",
     )
     assert (same.id, same.severity) == ("no-change", "ok")
 

@@ -202,9 +202,9 @@ class Telemetry:
 
 
 def others(uuid: str | None) -> dict[str, Json]:
-    """Who else computes on a GPU, asked before this process does: {processes, utilisation_percent}, each or None.
+    """Who computes on a GPU, asked before this process does: {processes, utilisation_percent}, each or None.
 
-    Afterwards it could not be told from this process, whose number may be another one in a container.
+    Afterwards this process is one of them, and can't be told from the others: its number may be another in a container.
     """
     found: dict[str, Json] = {"processes": None, "utilisation_percent": None}
     if uuid is None:

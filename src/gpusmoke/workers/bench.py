@@ -127,6 +127,7 @@ class Bench:
             row = self.row(turn.product, "settled", value, rates, self.device.telemetry.summary(spans))
             self.report.measurement({**row, **energy(watts, value), "settled": measured.resting})
             values[turn.product.item] = value
+        self.device.look_again()
         return values
 
     def turn(self, item: Item, length: float) -> Turn:
@@ -274,6 +275,7 @@ def bench(
     report.fact(f"bench.{ordinal}.left_out", worker.left_out, "PyTorch")
     spent = {"measuring": round(time.monotonic() - started, 2), "verifying": round(worker.verify_seconds, 2)}
     report.fact(f"bench.{ordinal}.seconds", spent, "the host's clock")
+    tell_others(report, ordinal, device)
     if timeline := device.telemetry.timeline(worker.rates):
         report.fact(f"bench.{ordinal}.timeline", timeline, "NVML and CUDA events")
     device.telemetry.stop()
@@ -294,4 +296,9 @@ def describe(report: Reporter, ordinal: int, device: Device) -> None:
         },
         "torch.cuda.get_device_properties",
     )
-    report.fact(f"bench.{ordinal}.others", device.others, "NVML, before anything was measured")
+    tell_others(report, ordinal, device)
+
+
+def tell_others(report: Reporter, ordinal: int, device: Device) -> None:
+    """Report who else used the GPU before anything was measured and, where this is known by now, meanwhile."""
+    report.fact(f"bench.{ordinal}.others", device.others, "NVML, before this run computed there; processes also since")

@@ -34,6 +34,12 @@ class Device:
             torch.cuda.set_device(name)
         self.generator = torch.Generator(device=name).manual_seed(SEED)
 
+    def look_again(self) -> None:
+        """Whether others have come to the GPU meanwhile: all that compute there now, less this process."""
+        before, now = (seen["processes"] for seen in (self.others, others(self.uuid)))
+        if now is not None:
+            self.others["processes"] = max(before or 0, now - 1)
+
     @property
     def library(self) -> str:
         """What PyTorch multiplies with there, as records call it."""

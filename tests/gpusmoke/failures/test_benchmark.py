@@ -51,6 +51,8 @@ CASES = [
         "",
         {"clock_reasons": 2, "utilization": 40},
     ),
+    # The child itself is one of two; the other came when the run had begun.
+    ({"another-process": "nvidia-smi"}, "", {"@300 processes": "4711:512 4712:512"}),
     ({"wrong-result": "pixi run check"}, ONE_WRONG, {}),
     ({"wrong-result": "pixi run check"}, ANOTHER_EACH_TIME, {}),
     ({"nothing-measured": "pixi run check", "step-failed": "pixi run doctor"}, BROKEN, {}),

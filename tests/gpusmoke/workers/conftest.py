@@ -59,6 +59,9 @@ class Device:
         self.now += seconds
         self.telemetry.samples.append(Sample(self.now, 1365, 99.0, 61, 4, energy_j=700 * self.now))
 
+    def look_again(self):
+        """Nobody else is there."""
+
 
 class Product:
     """What `workers.product.Product` is to a bench: launched, rated and verified, in no time but the device's own."""
