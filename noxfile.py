@@ -21,9 +21,15 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PIXI = "--no-venv" in sys.argv
 # What the torch of pyproject.toml was built for.
 BUILD_CUDA = "13.0"
-GROUPS = {"tools": ["tools"], "report": ["report"], "gpu": ["gpu", "test"], "lint": ["lint"]}
+GROUPS = {"tools": ["tools"], "report": ["report"], "gpu": ["gpu", "test"], "compile": ["compile"], "lint": ["lint"]}
 # Bytes to download and on disk, on linux-64; elsewhere PyTorch comes without CUDA and is smaller.
-SIZES = {"tools": (27e6, 135e6), "report": (70e6, 300e6), "gpu": (3.0e9, 6.1e9), "lint": (40e6, 140e6)}
+SIZES = {
+    "tools": (27e6, 135e6),
+    "report": (70e6, 300e6),
+    "gpu": (3.0e9, 6.1e9),
+    "compile": (240e6, 700e6),
+    "lint": (40e6, 140e6),
+}
 
 # Three at once, on two cores as well: some tests wait for programs, others keep a core busy, and each of the three has
 # PyTorch in its memory. A test may take a hundred times as long as another, so who is done takes over what waits.
@@ -94,6 +100,13 @@ def test(session: nox.Session) -> None:
     if folder != ROOT:  # paths keep their meaning
         arguments = [str(folder / a) if (folder / a.split("::")[0]).exists() else a for a in arguments]
     become(session, environment("gpu"), "pytest", *PARALLEL, *arguments)
+
+
+@session
+def compile(session: nox.Session) -> None:  # noqa: A001 - a session has its function's name
+    """Compile every kernel with the compilers of both CUDA lines, for all their architectures."""
+    command = [str(environment("compile")), "-P", str(ROOT / "scripts/compile-kernels"), *session.posargs]
+    sys.exit(subprocess.run(command, cwd=ROOT, env=kit_environ()).returncode)
 
 
 @session

@@ -21,7 +21,7 @@ from gpusmoke.facts import Json
 from gpusmoke.tables import table
 
 # Those that doctor needs come first.
-FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci")
+FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci", "nvcc")
 
 
 class Finding(NamedTuple):

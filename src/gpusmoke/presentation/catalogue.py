@@ -26,6 +26,7 @@ STAND_INS = {
     "pytorch": "a PyTorch that misbehaves",
     "lock": "an altered pixi.toml and pixi.lock",
     "needs": "results of CI jobs",
+    "compiler": "environments without a compiler, and sources that are wrong",
     "record": "edited records",
 }
 LIBRARIES = {
