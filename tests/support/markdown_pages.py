@@ -13,7 +13,7 @@ SHELLS = ("console", "bash", "sh")
 PROGRAMS = ("pixi", "./scripts/run", "gpusmoke", "python", "python3", "uvx", "srun", "sbatch")
 FENCE = re.compile(r" *(`{3,}) *([\w+-]*)")
 SPAN = re.compile(r"`([^`\n]+)`")
-LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\]|!\[[^\]]*\]\([^)]*\))*\]\(([^()\s]+)\)|!\[[^\]]*\]\(([^()\s]+)\)")
+LINK = re.compile(r"\]\(([^()\s]+)\)|<[^>]* (?:href|src)=\"([^\"]+)\"")
 
 
 @dataclass(frozen=True)
@@ -132,17 +132,15 @@ def dead_links(path: Path, text: str) -> list[str]:
     """Each relative link of the page that leads nowhere, with the reason."""
     rest = SPAN.sub("code", split(text)[1])
     found = []
-    for match in LINK.finditer(rest):
-        inner = LINK.search(match[0], 1)  # a picture that is a link
-        for target in {match[1] or match[2], *([inner[1] or inner[2]] if inner else [])}:
-            if re.match(r"[a-z]+:", target):
-                continue
-            name, _, anchor = target.partition("#")
-            file = (path.parent / name).resolve() if name else path
-            if not file.exists():
-                found.append(f"{target}: there is no such file")
-            elif anchor and anchor not in anchors(text if file == path else file.read_text(encoding="utf-8")):
-                found.append(f"{target}: no heading of that page is called so")
+    for target in (first or second for first, second in LINK.findall(rest)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists():
+            found.append(f"{target}: there is no such file")
+        elif anchor and anchor not in anchors(text if file == path else file.read_text(encoding="utf-8")):
+            found.append(f"{target}: no heading of that page is called so")
     return found
 
 

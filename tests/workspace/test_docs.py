@@ -206,6 +206,7 @@ PAGE = """# Title
 ## Same
 
 [a](#one-two-three) [b](#same-1) [c](other.md#there) [![p](picture.png)](other.md) [out](https://example.org/x)
+<a href="other.md"><img src="drawing.png" width="9"></a>
 `[no](link.md)`
 """
 
@@ -213,15 +214,18 @@ PAGE = """# Title
 def test_a_dead_link_is_found(tmp_path):
     page, other = tmp_path / "page.md", tmp_path / "other.md"
     other.write_text("# There\n")
-    (tmp_path / "picture.png").touch()
+    for name in ("picture.png", "drawing.png"):
+        (tmp_path / name).touch()
     page.write_text(PAGE)
     assert anchors(PAGE) == {"title", "one-two-three", "same", "same-1"}
     assert dead_links(page, PAGE) == []
     for old, new in (
         ("#same-1", "#same-2"),
         ("md#there", "md#here"),
-        ("(other.md)", "(none.md)"),
+        ("](other.md)", "](none.md)"),
         ("(picture.png)", "(none.png)"),
+        ("drawing", "none"),
+        ('f="other', 'f="none'),
     ):
         assert len(dead_links(page, PAGE.replace(old, new))) == 1, new
 
