@@ -17,8 +17,13 @@ PIXI = tomllib.loads((ROOT / "tests/workspace/pixi-commands.toml").read_text(enc
 COMMON = PIXI.pop("common")
 # What may follow `pixi run` and is no task.
 PROGRAMS = ("python", "nvcc")
-# Tasks whose arguments are another program's.
-FOREIGN = ("test", "lint")
+# The tasks whose arguments are the kit's; those of others are another program's.
+KIT = {
+    name
+    for table in (MANIFEST, *MANIFEST["feature"].values())
+    for name, entry in table.get("tasks", {}).items()
+    if f"-m gpusmoke {name}" in entry["cmd"]
+}
 # What stands for something else in documents.
 PLACEHOLDERS = {"VERSION": "580.65", "X.Y": "8.6", "<capability>": "8.6", "<variant>": "cuda12", "<instead>": "cuda12"}
 PLACEHOLDERS |= {"<environment>": "default", "<runs>": "13.0"}
@@ -130,10 +135,12 @@ def task(words: list[str], known: set[str]) -> list[str]:
     """What is wrong with a task and its arguments. In capitals it stands for any."""
     if not words:
         return ["no task is named"]
-    name, arguments = words[0], words[1:]
-    if name in ("TASK", "NAME") or (name in FOREIGN and name in known):
+    name = words[0]
+    if name in ("TASK", "NAME"):
         return []
-    return kit(words) if name in known else [f"no such task there: {name} {' '.join(arguments)}".rstrip()]
+    if name not in known:
+        return [f"no such task there: {name} {' '.join(words[1:])}".rstrip()]
+    return kit(words) if name in KIT else []
 
 
 def kit(words: list[str]) -> list[str]:
