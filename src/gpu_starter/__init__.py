@@ -1,0 +1,1 @@
+"""Where a project's own code begins."""
