@@ -39,12 +39,7 @@ def test_every_task_of_pixi_has_its_session_and_the_other_way_round():
     tables = [manifest["tasks"], *(feature.get("tasks", {}) for feature in manifest["feature"].values())]
     tasks = {name: task for table in tables for name, task in table.items()}
     listed = json.loads(nox("--list", "--json").stdout)
-    assert {entry["name"] for entry in listed} == {
-        name for name, task in tasks.items() if "gpusmoke" in task["cmd"] or "nox" in task["cmd"]
-    }
-    for name, task in tasks.items():
-        if "nox" in task["cmd"]:
-            assert task["cmd"] == f"nox --no-venv -s {name} --"
+    assert {entry["name"] for entry in listed} == tasks.keys()
 
 
 class TestEnvironments:
