@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn
 from names import KIT, module_of, refusal, taken
 from parts import Part, Tree, dropped, parts, without
 from platforms import DROPS, without_platforms
-from project import current, own_package, renamed
+from project import current, renamed
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE, REFUSED = 0, 2
@@ -111,13 +111,18 @@ def plan(before: Tree, args: argparse.Namespace) -> Plan:
     now, after = current(before), before
     gone: list[Part] = []
     moved: dict[str, str] = {}
-    if now == KIT:
-        if reason := refusal(args.name, taken(before, own_package(before))):
+    if now == KIT or now != args.name:
+        if reason := refusal(args.name, taken(before)):
             raise RefusalError(reason)
+        if now != KIT:
+            raise RefusalError(f"this is {now} already; for another name, go back to the commit before it was renamed")
         gone = dropped(args.keep)
         after, moved = renamed(without(before, gone), args.name)
-    elif now != args.name:
-        raise RefusalError(f"this is {now} already; for another name, go back to the commit before it was renamed")
+    whole = [part.name for part in parts().values() if part.whole and any(map(part.holds, after))]
+    if args.drop and whole:
+        raise RefusalError(
+            f"no platform can be dropped where {' and '.join(whole)} stay, whose tests rest on all of them"
+        )
     for drop in args.drop:
         after = without_platforms(after, drop)
     return Plan(before, after, moved, gone)

@@ -22,21 +22,23 @@ def module_of(name: str) -> str:
     return re.sub("[-.]", "_", name).lower()
 
 
-def taken(tree: Mapping[str, str], own: str) -> dict[str, str]:
-    """The modules that a repository has no room for, each with the reason, as in "torch … is a package"."""
-    texts = {
+def taken(tree: Mapping[str, str]) -> dict[str, str]:
+    """The modules that a repository has no room for, each with the reason."""
+    reasons = {
         "is imported by the kit or its tests": ("*.py", IMPORTED),
         "is a package that the project depends on": ("pyproject.toml", REQUIREMENT),
-        "is a package of pixi.lock, which the project depends on": ("pixi.lock", LOCKED),
+        "is in pixi.lock, a package that the project depends on": ("pixi.lock", LOCKED),
     }
     found: dict[str, str] = {}
-    for reason, (pattern, names) in texts.items():
+    for reason, (pattern, names) in reasons.items():
         for file in (file for file in tree if fnmatch(file, pattern)):
             found |= {module_of(name): reason for name in names.findall(tree[file])}
-    found |= {
-        module_of(file.split("/")[0].removesuffix(".py")): "is a file or folder of this repository" for file in tree
-    }
-    return found | {own: "is what the template calls it: choose your own", KIT: "is the kit, which keeps its name"}
+    for file in tree:
+        top, *below = file.split("/")
+        found[module_of(top.removesuffix(".py"))] = "is a file or folder of this repository"
+        if top == "src":
+            found[below[0]] = "is a package in src/ already"
+    return found | {KIT: "is the kit, which keeps its name"}
 
 
 def refusal(name: str, taken: Mapping[str, str]) -> str | None:

@@ -25,6 +25,7 @@ class Part(NamedTuple):
     tasks: tuple[str, ...] = ()
     sections: Mapping[str, str] = {}
     needs: tuple[str, ...] = ()
+    whole: bool = False
     always: bool = False
 
     def holds(self, file: str) -> bool:
