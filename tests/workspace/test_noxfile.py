@@ -50,6 +50,14 @@ class TestEnvironments:
         assert clone.run("test").returncode == 5, "pytest's own for a folder without tests"
         assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py", "nvidia-ml-py"]
 
+    def test_rename_needs_the_small_one(self, clone):
+        clone.has_python()
+        shutil.copytree(ROOT / "scripts/rename", clone.root / "scripts/rename")
+        done = clone.run("rename", "two words", "--dry-run")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "see rename --help" in clone.run("rename").stderr
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py"]
+
     def test_the_gpu_one_holds_all_pins_of_its_groups(self, clone):
         clone.has_python()
         clone.run("check")
