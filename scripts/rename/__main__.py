@@ -132,9 +132,9 @@ def show(plan: Plan, args: argparse.Namespace) -> None:
     """Say what changes."""
     would = "would be " if args.dry_run else ""
     if plan.moved:
-        print(f"{KIT} → {args.name}, whose Python package is {module_of(args.name)}")
+        print(f"{KIT} becomes {args.name}, whose Python package is {module_of(args.name)}")
     for new, old in sorted(plan.moved.items()):
-        print(f"  {would}moved: {old} → {new}")
+        print(f"  {would}moved: {old} to {new}")
     print(f"  {would}changed: {', '.join(sorted(plan.changed))}")
     for part in plan.parts:
         count = sum(map(part.holds, plan.gone))
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
         return REFUSED
     except LookupError as error:
         print(
-            f"rename: nothing was changed, since a file is not as the template has it: no {error.args[0]}",
+            f"rename: nothing was changed, since a file is not as the template has it: there is no {error.args[0]}",
             file=sys.stderr,
         )
         return REFUSED

@@ -54,29 +54,29 @@ def without(tree: Tree, parts: Iterable[Part]) -> Tree:
         for task in part.tasks:
             left = without_task(left, task)
         for file, heading in part.sections.items():
-            left[file] = cut(left[file], rf"\n## {re.escape(heading)}\n(?s:.*?)(?=\n## |\Z)")
+            left = cut(left, file, rf"\n## {re.escape(heading)}\n(?s:.*?)(?=\n## |\Z)")
     documents = {file: unlinked(file, tree, left) for file in left if file.endswith(".md")}
     return left | documents
 
 
 def without_task(tree: Tree, task: str) -> Tree:
     """The tree without a task of pixi.toml, its line in the header, its session of nox and its steps in CI."""
-    manifest = cut(tree["pixi.toml"], rf"^#     pixi run {task}\b.*\n")
-    return tree | {
-        "pixi.toml": cut(manifest, rf"^{task} = \{{ cmd = .*\n"),
-        "noxfile.py": cut(tree["noxfile.py"], rf"^@session\ndef {task}\((?s:.*?)\n\n\n"),
-        ".github/workflows/ci.yml": cut(
-            tree[".github/workflows/ci.yml"], rf"^      - run: pixi run (?:-e \w+ )?{task}\b.*\n"
-        ),
-    }
+    for file, lines in (
+        ("pixi.toml", rf"^#     pixi run {task}\b.*\n"),
+        ("pixi.toml", rf"^{task} = \{{ cmd = .*\n"),
+        ("noxfile.py", rf"^@session\ndef {task}\((?s:.*?)\n\n\n"),
+        (".github/workflows/ci.yml", rf"^      - run: pixi run (?:-e \w+ )?{task}\b.*\n"),
+    ):
+        tree = cut(tree, file, lines)
+    return tree
 
 
-def cut(text: str, pattern: str) -> str:
-    """The text without what matches, which has to be there: a file in another form must not be passed over."""
-    left, count = re.subn(pattern, "", text, flags=re.MULTILINE)
+def cut(tree: Tree, file: str, pattern: str) -> Tree:
+    """The tree without what matches in one file, where it has to: a file in another form must not be passed over."""
+    text, count = re.subn(pattern, "", tree[file], flags=re.MULTILINE)
     if not count:
-        raise LookupError(pattern)
-    return left
+        raise LookupError(f"{pattern} in {file}")
+    return tree | {file: text}
 
 
 def unlinked(file: str, before: Tree, after: Tree) -> str:

@@ -25,48 +25,43 @@ def without_platforms(tree: Tree, drop: str) -> Tree:
     kept = {name: subdir for name, subdir in platforms.items() if not fnmatchcase(name, DROPS[drop])}
     if kept == platforms:
         return tree
-    manifest = in_manifest(tree["pixi.toml"], platforms, kept)
-    workflow = tree[CI]
+    tree = in_manifest(tree, platforms, kept)
     if drop == "cuda12":
-        workflow = swap(workflow, '\'["cuda13", "cuda12"]\'', "'[\"cuda13\"]'")
+        tree = swap(tree, CI, '\'["cuda13", "cuda12"]\'', "'[\"cuda13\"]'")
         # The header names one variant, and the others in brackets.
-        manifest = swap(manifest, "pixi run -e cuda12 smoke", "pixi run -e cuda13 smoke")
-        manifest = swap(manifest, "(also -e cuda13, -e cpu)", "(also -e cpu)")
+        tree = swap(tree, "pixi.toml", "pixi run -e cuda12 smoke", "pixi run -e cuda13 smoke")
+        tree = swap(tree, "pixi.toml", "(also -e cuda13, -e cpu)", "(also -e cpu)")
     if drop == "windows":
-        workflow = swap(workflow, ", windows-latest]", "]")
-    return tree | {"pixi.toml": manifest, "pixi.lock": in_lock(tree["pixi.lock"], platforms, kept), CI: workflow}
+        tree = swap(tree, CI, ", windows-latest]", "]")
+    return tree | {"pixi.lock": in_lock(tree["pixi.lock"], platforms, kept)}
 
 
-def swap(text: str, old: str, new: str) -> str:
-    """The text with one thing in the place of another that has to be there."""
-    if old not in text:
-        raise LookupError(old)
-    return text.replace(old, new)
+def swap(tree: Tree, file: str, old: str, new: str) -> Tree:
+    """The tree with one thing in the place of another that a file has to hold."""
+    if old not in tree[file]:
+        raise LookupError(f"{old} in {file}")
+    return tree | {file: tree[file].replace(old, new)}
 
 
-def in_manifest(text: str, platforms: Mapping[str, str], kept: Mapping[str, str]) -> str:
+def in_manifest(tree: Tree, platforms: Mapping[str, str], kept: Mapping[str, str]) -> Tree:
     """pixi.toml with these platforms alone, and without the tables, features and environments that have none left."""
-    gone = [name for name in platforms if name not in kept]
-    for name in gone:
+    file = "pixi.toml"
+    for name in (name for name in platforms if name not in kept):
         # A comment that speaks of one platform goes with it; the one about those that were never run speaks of several.
-        text = cut(text, rf'(?:^  # (?!Locked)[^\n]*\n)?^  \{{ name = "{name}",[^\n]*\n')
-    for feature, entry in tomllib.loads(text)["feature"].items():
-        if "platforms" not in entry:
-            continue
-        left = [name for name in entry["platforms"] if name in kept]
-        line = rf"(?<=^\[feature\.{feature}\]\n)platforms = .*$"
-        if left:
-            text = re.sub(line, f"platforms = {json.dumps(left)}", text, flags=re.MULTILINE)
-        else:
-            text = cut(text, rf"^\[feature\.{feature}\]\nplatforms = .*\n\n")
-            text = cut(text, rf"^{feature} = \{{ features = .*\n")
-    tables = re.findall(r'^\[((?:[\w-]+\.)*?target\.(?:"([^"]+)"|([\w-]+))\.[\w.-]+)\]$', text, re.MULTILINE)
+        tree = cut(tree, file, rf'(?:^  # (?!Locked)[^\n]*\n)?^  \{{ name = "{name}",[^\n]*\n')
+    for feature, entry in tomllib.loads(tree[file])["feature"].items():
+        old = entry.get("platforms", [])
+        left = [name for name in old if name in kept]
+        if left != old and left:
+            tree = swap(tree, file, f"platforms = {json.dumps(old)}\n", f"platforms = {json.dumps(left)}\n")
+        elif left != old:
+            tree = cut(tree, file, rf"^\[feature\.{feature}\]\nplatforms = .*\n\n")
+            tree = cut(tree, file, rf"^{feature} = \{{ features = .*\n")
+    tables = re.findall(r'^\[((?:[\w-]+\.)*?target\.(?:"([^"]+)"|([\w-]+))\.[\w.-]+)\]$', tree[file], re.MULTILINE)
     for table, quoted, bare in tables:
         if not any(selects(quoted or bare, name, subdir) for name, subdir in kept.items()):
-            text = cut(text, rf"^\[{re.escape(table)}\]\n(?:.+\n)*\n?")
-    if list(declared(text)) != list(kept):
-        raise LookupError(f"platforms {', '.join(gone)}")
-    return text
+            tree = cut(tree, file, rf"^\[{re.escape(table)}\]\n(?:.+\n)*\n?")
+    return tree
 
 
 def selects(selector: str, name: str, subdir: str) -> bool:

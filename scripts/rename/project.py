@@ -65,7 +65,7 @@ def set_lines(text: str, table: str, **values: object) -> str:
     for key, value in values.items():
         inside, count = re.subn(rf"^{key} = .*$", lambda _: f"{key} = {toml(value)}", inside, flags=re.MULTILINE)  # noqa: B023
         if count != 1:
-            raise LookupError(f"{key} in [{table}]")
+            raise LookupError(f"{key} in a table [{table}]")
     return "".join([before, header, inside, *after])
 
 
