@@ -99,7 +99,7 @@ def test(session: nox.Session) -> None:
     arguments = session.posargs
     if folder != ROOT:  # paths keep their meaning
         arguments = [str(folder / a) if (folder / a.split("::")[0]).exists() else a for a in arguments]
-    become(session, environment("gpu"), "pytest", *PARALLEL, *arguments)
+    become(session, environment("gpu"), "-m", "pytest", *PARALLEL, *arguments)
 
 
 @session
@@ -137,10 +137,16 @@ def lint(session: nox.Session) -> None:
     print(f"lint: all {len(checks)} passed")
 
 
+@session
+def rename(session: nox.Session) -> None:
+    """Give the repository the name of a project."""
+    become(session, environment("tools"), "scripts/rename", *session.posargs)
+
+
 def kit(session: nox.Session, name: str) -> None:
     """Run a command of the kit where the user stands, so that paths keep their meaning. Help never needs PyTorch."""
     python = environment("tools" if wants_help(session) else name)
-    become(session, python, "gpusmoke", session.name, *session.posargs, folder=session.invoked_from)
+    become(session, python, "-m", "gpusmoke", session.name, *session.posargs, folder=session.invoked_from)
 
 
 def wants_help(session: nox.Session) -> bool:
@@ -170,7 +176,7 @@ def become(session: nox.Session, python: Path, *arguments: str, folder: str | Pa
     if len(session._runner.manifest) > 1:
         stop(f"name one session at a time: {session.name} takes the place of nox, which then runs no other")
     os.chdir(folder)
-    command = [str(python), "-P", "-m", *arguments]
+    command = [str(python), "-P", *arguments]
     if os.name == "nt":  # its exec does not wait
         sys.exit(subprocess.run(command, env=kit_environ()).returncode)
     os.execve(python, command, kit_environ())  # noqa: S606 - no shell is wanted

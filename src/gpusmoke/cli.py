@@ -18,7 +18,7 @@ from gpusmoke.errors import HEALTHY, INTERNAL, INTERRUPTED, USAGE, UsageError
 if TYPE_CHECKING:
     from gpusmoke.record import Record
 
-COMMANDS = {
+EVERY_COMMAND = {
     "doctor": "what GPU, driver and Pixi will do here, without PyTorch",
     "check": "torch.cuda.is_available(), and verified work on every GPU",
     "bench": "CUDA matmul benchmark: from rest and settled, verified",
@@ -28,6 +28,12 @@ COMMANDS = {
     "compare": "whether a record is slower than an older one, and why",
     "report": "show a stored record",
     "gate": "the one required status of CI: did every job end as it had to?",
+}
+# A project that has no use for one deletes its module, and not a line of code.
+COMMANDS = {
+    name: what
+    for name, what in EVERY_COMMAND.items()
+    if Path(__file__).with_name("commands").joinpath(f"{name}.py").is_file()
 }
 EXIT_CODES = "exit codes: 0 healthy, 1 a problem was found, 2 wrong usage, 70 a fault of gpusmoke, 130 interrupted"
 

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpusmoke.facts import Json
-from gpusmoke.tables import table
+from gpusmoke.tables import DATA, table
 
-# Those that doctor needs come first.
-FILES = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci", "nvcc")
+# Those that doctor needs come first. A file is deleted together with the command that it is about.
+EVERY_FILE = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci", "nvcc")
+FILES = tuple(name for name in EVERY_FILE if (DATA / f"findings/{name}.toml").is_file())
 
 
 class Finding(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
@@ -10,21 +11,11 @@ from gpusmoke.workers.reporter import Reporter
 
 
 def main(job: str, options: str) -> None:
-    """Run one job and say that it is done."""
+    """Run one job, a function in the module of its name, and say that it is done."""
     report = Reporter()
     # Imported late: what measures needs PyTorch to be imported at all, and a failing import is the check's to report.
-    if job == "bench" and describe(report) is not None:
-        from gpusmoke.workers.bench import bench
-
-        bench(report, **json.loads(options))
-    elif job == "soak" and describe(report) is not None:
-        from gpusmoke.workers.soak import soak
-
-        soak(report, **json.loads(options))
-    elif job == "check":
-        from gpusmoke.workers.check import check
-
-        check(report, **json.loads(options))
+    if job == "check" or describe(report) is not None:
+        getattr(importlib.import_module(f"gpusmoke.workers.{job}"), job)(report, **json.loads(options))
     report.done()
 
 

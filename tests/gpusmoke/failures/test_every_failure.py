@@ -18,3 +18,15 @@ def test_every_problem_and_warning_is_provoked_here_and_the_catalogue_says_how()
         if entry["severity"] in ("problem", "warning")
     }
     assert tested == told
+
+
+def test_no_entry_is_without_a_test():
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [kind for kind in catalogue() if f'"{kind}"' not in tests] == []
+
+
+def test_the_page_about_failures_is_what_the_catalogue_says(kit):
+    page = Path(__file__).parents[3] / "docs/failures.md"
+    assert page.read_text() == kit("doctor", "--list", "--markdown").stdout, (
+        "doctor --list --markdown > docs/failures.md"
+    )
