@@ -1,4 +1,4 @@
-"""Loading and launching on a driver that notes what it is asked: what a GPU makes of it, tests/gpu_starter shows."""
+"""Loading and launching on a driver that notes what it is asked; on a GPU the starter package's own tests show it."""
 
 import ctypes
 from pathlib import Path
