@@ -188,6 +188,13 @@ class TestTheRenamed:
             for target in re.findall(r"\]\(([^)#:\s]+)[#)]", slim.read(file)) if file.endswith(".md") else ():
                 assert ((slim.root / file).parent / target).exists(), f"{file}: {target}"
 
+    def test_sections_about_what_is_gone_are_gone_alone(self, slim):
+        before, after = ((root / "docs/gpu-ci.md").read_text(encoding="utf-8") for root in (ROOT, slim.root))
+        (heading,) = (part["sections"]["docs/gpu-ci.md"] for part in PARTS.values() if "sections" in part)
+        kept = [line for line in re.findall("^## .*", before, re.MULTILINE) if line != f"## {heading}"]
+        assert re.findall("^## .*", after, re.MULTILINE) == kept
+        assert re.search(r"\S\n\Z", after)
+
     def test_it_says_what_was_done_and_what_to_type_next(self, slim):
         for part in PARTS:
             assert f"removed: {part}, " in slim.words
