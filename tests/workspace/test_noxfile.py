@@ -238,8 +238,8 @@ class TestLint:
         assert self.calls(clone) == [
             "ruff check .",
             "ruff format --check .",
-            "typos --force-exclude .github/workflows/ci.yml .gitignore Dockerfile hook noxfile.py pixi.toml pyproject.toml"
-            " scripts/run src/gpusmoke/__main__.py",
+            "typos --force-exclude .github/workflows/ci.yml .gitignore Dockerfile hook noxfile.py pixi.toml"
+            " pyproject.toml scripts/run src/gpusmoke/__main__.py",
             "taplo lint pixi.toml pyproject.toml",
             "taplo format --check --diff pixi.toml pyproject.toml",
             "shellcheck hook scripts/run",
