@@ -155,7 +155,9 @@ def test_the_argument_picks_the_environment_and_smoke_runs_in_it_as_a_user_who_m
 def test_what_it_says_shows_another_dockerfile(images, old, new, line, seen):
     edited(images, old, new)
     assert images.build("--build-arg=ENVIRONMENT=cpu").returncode == 0
-    assert images.run("image").stdout.splitlines()[line] == seen
+    done = images.run("image")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[line] == seen
 
 
 def test_an_environment_that_was_moved_does_not_run(images):
