@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from markdown_pages import ROOT, Block, anchors, dead_links, in_block, pages, shown, simple_commands, split, tables
-from shown_commands import is_manifest, problems, toml_problems
+from shown_commands import TASKS, is_manifest, problems, toml_problems
 
 DEADLINE_SECONDS = 60
 NONE = "\N{EN DASH}"  # in a table
@@ -96,6 +96,16 @@ def test_the_documents_show_much_and_some_of_everything():
         assert any(part in line for line in lines), part
     assert len(list(cheap_commands())) >= 3
     assert sum(block.language == "toml" for _, block in BLOCKS) >= 4
+
+
+def test_the_index_names_every_page_in_docs():
+    named = set(re.findall(r"\]\(([\w.-]+)\)", TEXTS["docs/README.md"]))
+    assert named >= {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+def test_the_readme_shows_every_task():
+    tasks = {task for known in TASKS.values() for task in known}
+    assert tasks - set(re.findall(r"pixi run ([\w-]+)", TEXTS["README.md"])) == set()
 
 
 def test_every_path_of_the_map_is_there():
