@@ -39,7 +39,8 @@ def test_every_task_of_pixi_has_its_session_and_the_other_way_round():
     tables = [manifest["tasks"], *(feature.get("tasks", {}) for feature in manifest["feature"].values())]
     tasks = {name: task for table in tables for name, task in table.items()}
     listed = json.loads(nox("--list", "--json").stdout)
-    assert {entry["name"] for entry in listed} == tasks.keys()
+    # With Pixi an environment holds one CUDA line, and compile needs the compilers of both.
+    assert {entry["name"] for entry in listed} == tasks.keys() | {"compile"}
 
 
 class TestEnvironments:
