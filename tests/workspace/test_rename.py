@@ -188,6 +188,13 @@ class TestTheRenamed:
             for target in re.findall(r"\]\(([^)#:\s]+)[#)]", slim.read(file)) if file.endswith(".md") else ():
                 assert ((slim.root / file).parent / target).exists(), f"{file}: {target}"
 
+    def test_links_to_what_is_left_are_links_still(self, slim):
+        before, after = ((root / "docs/gpu-ci.md").read_text(encoding="utf-8") for root in (ROOT, slim.root))
+        assert "[action.yml](../.github/actions/gpu-smoke/action.yml)" in before
+        assert "[action.yml](../.github/actions/gpu-smoke/action.yml)" in after
+        assert "[its report](sample-report.html)" in (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+        assert "; its report." in slim.read("docs/performance.md")
+
     def test_sections_about_what_is_gone_are_gone_alone(self, slim):
         before, after = ((root / "docs/gpu-ci.md").read_text(encoding="utf-8") for root in (ROOT, slim.root))
         (heading,) = (part["sections"]["docs/gpu-ci.md"] for part in PARTS.values() if "sections" in part)
@@ -389,6 +396,8 @@ class TestParts:
         manifest = clone.toml("pixi.toml")
         tasks = {task for one in (manifest, *manifest["feature"].values()) for task in one.get("tasks", {})}
         assert not tasks & {task for name in going for task in PARTS[name].get("tasks", [])}
+        header = re.findall(r"^#     pixi run (?:-e \w+ )?(\w+)", clone.read("pixi.toml"), re.MULTILINE)
+        assert set(header) == tasks
         assert set(re.findall(r"^@session\ndef (\w+)", clone.read("noxfile.py"), re.MULTILINE)) == tasks
         assert set(re.findall(r"pixi run (?:-e \w+ )?([a-z]+)", clone.read(".github/workflows/ci.yml"))) <= tasks
 
@@ -412,6 +421,10 @@ class TestPlatforms:
         assert gone not in clone.read("pixi.toml").partition("[workspace]")[2]
         named = [name for one in manifest["feature"].values() for name in one.get("platforms", [])]
         assert set(named) == left
+        # It is about others too.
+        assert "  # Locked, but never run by us.\n" in clone.read("pixi.toml")
+        locked = clone.read("pixi.lock").partition("\nenvironments:\n")[2].partition("\npackages:\n")[0]
+        assert set(re.findall(r"^  ([\w-]+):$", locked, re.MULTILINE)) == manifest["environments"].keys()
         workflow = clone.read(".github/workflows/ci.yml")
         assert (drop != "cuda12") is ('\'["cuda13", "cuda12"]\'' in workflow)
         assert (drop != "windows") is ("windows-latest" in workflow)
