@@ -274,6 +274,7 @@ class TestRefusals:
             ("my_project_", "is no name for a package"),
             ("my/project", "is no name for a package"),
             ("projekt-ä", "is no name for a package"),
+            ("pro\u017fekt", "is no name for a package"),  # upper case makes an S of it
             ("my-project\n", "is no name for a package"),
             ("3d-net", "Python allows no '3d_net'"),
             ("a" * 41, "longer than 40"),
