@@ -247,6 +247,16 @@ def test_what_git_says_takes_it_all_back(clone):
     assert sorted(clone.left()) == sorted(file for file in TRACKED if (ROOT / file).exists())
 
 
+def test_what_python_compiled_keeps_no_folder_alive_and_what_else_git_ignores_does(clone):
+    for folder in (clone.root / "src" / OWN, clone.root / "benchmarks"):
+        (folder / "__pycache__").mkdir()
+        (folder / "__pycache__/compiled.pyc").touch()
+    (clone.root / "benchmarks/dist").mkdir()
+    clone.renamed("my-project")
+    assert not (clone.root / "src" / OWN).exists()
+    assert (clone.root / "benchmarks/dist").exists()
+
+
 def test_moved_files_stay_executable_and_bytes_that_are_no_text_stay_as_they_are(clone):
     tool, picture = clone.root / "src" / OWN / "tool.sh", clone.root / "tests" / OWN / "picture.png"
     tool.write_text("#!/bin/sh\n")
