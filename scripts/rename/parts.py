@@ -43,7 +43,7 @@ def dropped(kept: Iterable[str]) -> list[Part]:
     """The parts that go where these are to be kept, and with them what they need."""
     every = parts()
     kept = {needed for name in kept for needed in (name, *every[name].needs)}
-    return [part for name, part in every.items() if part.always or name not in kept]
+    return [part for name, part in every.items() if name not in kept]
 
 
 def without(tree: Tree, parts: Iterable[Part]) -> Tree:

@@ -188,6 +188,13 @@ class TestTheRenamed:
             for target in re.findall(r"\]\(([^)#:\s]+)[#)]", slim.read(file)) if file.endswith(".md") else ():
                 assert ((slim.root / file).parent / target).exists(), f"{file}: {target}"
 
+    def test_links_to_what_is_left_are_links_still(self, slim):
+        before, after = ((root / "docs/gpu-ci.md").read_text(encoding="utf-8") for root in (ROOT, slim.root))
+        assert "[action.yml](../.github/actions/gpu-smoke/action.yml)" in before
+        assert "[action.yml](../.github/actions/gpu-smoke/action.yml)" in after
+        assert "[its report](sample-report.html)" in (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+        assert "; its report." in slim.read("docs/performance.md")
+
     def test_sections_about_what_is_gone_are_gone_alone(self, slim):
         before, after = ((root / "docs/gpu-ci.md").read_text(encoding="utf-8") for root in (ROOT, slim.root))
         (heading,) = (part["sections"]["docs/gpu-ci.md"] for part in PARTS.values() if "sections" in part)
@@ -240,6 +247,16 @@ def test_what_git_says_takes_it_all_back(clone):
     assert sorted(clone.left()) == sorted(file for file in TRACKED if (ROOT / file).exists())
 
 
+def test_what_python_compiled_keeps_no_folder_alive_and_what_else_git_ignores_does(clone):
+    for folder in (clone.root / "src" / OWN, clone.root / "benchmarks"):
+        (folder / "__pycache__").mkdir()
+        (folder / "__pycache__/compiled.pyc").touch()
+    (clone.root / "benchmarks/dist").mkdir()
+    clone.renamed("my-project")
+    assert not (clone.root / "src" / OWN).exists()
+    assert (clone.root / "benchmarks/dist").exists()
+
+
 def test_moved_files_stay_executable_and_bytes_that_are_no_text_stay_as_they_are(clone):
     tool, picture = clone.root / "src" / OWN / "tool.sh", clone.root / "tests" / OWN / "picture.png"
     tool.write_text("#!/bin/sh\n")
@@ -267,6 +284,7 @@ class TestRefusals:
             ("my_project_", "is no name for a package"),
             ("my/project", "is no name for a package"),
             ("projekt-ä", "is no name for a package"),
+            ("pro\u017fekt", "is no name for a package"),  # upper case makes an S of it
             ("my-project\n", "is no name for a package"),
             ("3d-net", "Python allows no '3d_net'"),
             ("a" * 41, "longer than 40"),
@@ -389,6 +407,8 @@ class TestParts:
         manifest = clone.toml("pixi.toml")
         tasks = {task for one in (manifest, *manifest["feature"].values()) for task in one.get("tasks", {})}
         assert not tasks & {task for name in going for task in PARTS[name].get("tasks", [])}
+        header = re.findall(r"^#     pixi run (?:-e \w+ )?(\w+)", clone.read("pixi.toml"), re.MULTILINE)
+        assert set(header) == tasks
         assert set(re.findall(r"^@session\ndef (\w+)", clone.read("noxfile.py"), re.MULTILINE)) == tasks | {"compile"}
         assert set(re.findall(r"pixi run (?:-e \w+ )?([a-z]+)", clone.read(".github/workflows/ci.yml"))) <= tasks
 
@@ -412,6 +432,10 @@ class TestPlatforms:
         assert gone not in clone.read("pixi.toml").partition("[workspace]")[2]
         named = [name for one in manifest["feature"].values() for name in one.get("platforms", [])]
         assert set(named) == left
+        # It is about others too.
+        assert "  # Locked, but never run by us.\n" in clone.read("pixi.toml")
+        locked = clone.read("pixi.lock").partition("\nenvironments:\n")[2].partition("\npackages:\n")[0]
+        assert set(re.findall(r"^  ([\w-]+):$", locked, re.MULTILINE)) == manifest["environments"].keys()
         workflow = clone.read(".github/workflows/ci.yml")
         assert (drop != "cuda12") is ('\'["cuda13", "cuda12"]\'' in workflow)
         assert (drop != "windows") is ("windows-latest" in workflow)
