@@ -13,9 +13,10 @@ import time
 import torch
 from torch import Tensor
 
-from gpu_starter import add_rms_norm
 from gpusmoke.measuring.statistics import median
 from gpusmoke.measuring.timing import CudaTimer, estimate, interleaved
+
+from gpu_starter import add_rms_norm
 
 TURN_SECONDS = 0.05
 MOVED = 4  # tensors that have to move: x and residual in, y and the sum out

@@ -412,12 +412,6 @@ class TestParts:
         assert set(re.findall(r"^@session\ndef (\w+)", clone.read("noxfile.py"), re.MULTILINE)) == tasks | {"compile"}
         assert set(re.findall(r"pixi run (?:-e \w+ )?([a-z]+)", clone.read(".github/workflows/ci.yml"))) <= tasks
 
-    @pytest.mark.parametrize("kept", [[], ["failures", "internals"]])
-    def test_what_is_left_is_collected(self, clone, kept):
-        clone.renamed("my-project", *(word for name in kept for word in ("--keep", name)))
-        collected = clone.python("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
-        assert collected.returncode == 0, collected.stdout
-
 
 class TestPlatforms:
     @pytest.mark.parametrize(
