@@ -14,7 +14,7 @@ x, residual = (torch.randn(256, 1024, device=device, requires_grad=True) for _ i
 weight = torch.ones(1024, device=device, requires_grad=True)
 
 
-@torch.compile(fullgraph=True)
+@torch.compile
 def block(x: Tensor, residual: Tensor, weight: Tensor) -> Tensor:
     """What follows a norm in most models, in small."""
     y, residual = add_rms_norm(x, residual, weight)
