@@ -26,13 +26,15 @@ TIE = 0.01  # what runs of one product differ by
 # On an H100 a turn varies by 1.5 %, be it 0.01 s or 0.1 s long: many short ones tell most.
 TURN_SECONDS = 0.012
 FEWEST_ROUNDS = 3  # of a rung, of which the first is not counted: its queue holds what came before
-CPU_SCALE = 32  # how much smaller the shapes are that a CPU is given
+CPU_SCALE, CPU_STEP = 32, 6  # a CPU is given shapes so much smaller, and so many fewer: to prepare them takes it long
 
 
 def search(worker: Bench, dtype: str, layouts: Sequence[str], seconds: float) -> None:
     """Search all candidates in one format; reports rung by rung, and the finalists as measurements."""
     device, on_cpu = worker.device, worker.device.kind == "cpu"
-    shapes = [(m // CPU_SCALE, n // CPU_SCALE, k // CPU_SCALE) if on_cpu else (m, n, k) for m, n, k in candidates()]
+    shapes = candidates()
+    if on_cpu:
+        shapes = [(m // CPU_SCALE, n // CPU_SCALE, k // CPU_SCALE) for m, n, k in shapes[::CPU_STEP]]
     field = [Item(dtype, shape, layout) for layout in layouts for shape in shapes]
     field = [item for item in field if fits(device, item)]
     cube = Item(dtype, CUBE, layouts[0])
