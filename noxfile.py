@@ -105,8 +105,7 @@ def test(session: nox.Session) -> None:
 @session
 def compile(session: nox.Session) -> None:  # noqa: A001 - a session has its function's name
     """Compile every kernel with the compilers of both CUDA lines, for all their architectures."""
-    command = [str(environment("compile")), "-P", str(ROOT / "scripts/compile-kernels"), *session.posargs]
-    sys.exit(subprocess.run(command, cwd=ROOT, env=kit_environ()).returncode)
+    become(session, environment("compile"), "scripts/compile_kernels.py", *session.posargs)
 
 
 @session

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gpusmoke.findings import Finding, finding
 
-FLAGS = ("-cubin", "-std=c++17", "-lineinfo")  # the last one lets profilers and sanitizers name lines
+FLAGS = ("-std=c++17", "-lineinfo")  # the last one lets profilers and sanitizers name lines
 DEADLINE_SECONDS = 300
 TOLD_LINES = 12  # of a compiler's words
 SYSTEM = Path("/usr/local/cuda/bin")
@@ -46,22 +46,22 @@ def cubin(source: Path, architecture: str) -> Path:
     """
     nvcc = find_nvcc()
     content = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.cuh")))]
-    flags = [*FLAGS, f"-arch={architecture}"]
-    key = hashlib.sha256(b"\0".join([*content, version(nvcc).encode(), " ".join(flags).encode()])).hexdigest()
+    key = hashlib.sha256(b"\0".join([*content, version(nvcc).encode(), " ".join(FLAGS).encode()])).hexdigest()
     kept = cache() / f"{source.stem}-{architecture}-{key[:20]}.cubin"
     if kept.is_file():
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:  # complete or not there, whoever builds at once
         built = Path(folder, kept.name)
-        compile_to(built, nvcc, source, architecture, flags)
+        compile_to(built, nvcc, source, architecture)
         built.replace(kept)
     return kept
 
 
-def compile_to(target: Path, nvcc: Path, source: Path, architecture: str, flags: list[str]) -> None:
+def compile_to(target: Path, nvcc: Path, source: Path, architecture: str) -> None:
     """Run nvcc; raises NvccError where it does not succeed."""
-    command = [str(nvcc), *flags, *host_compiler(nvcc), "-o", str(target), str(source)]
+    flags = ["-cubin", *FLAGS, f"-arch={architecture}", *host_compiler(nvcc)]
+    command = [str(nvcc), *flags, "-o", str(target), str(source)]
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""scripts/compile-kernels with stand-in compilers: the real ones are installed, and run, by .ci/run alone."""
+"""scripts/compile_kernels.py with stand-in compilers: the real ones are installed, and run, by .ci/run alone."""
 
 import importlib.machinery
 import importlib.util
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def script(tmp_path):
     """The program as a module, on a repository of its own with two kernels; its compilers are to be replaced."""
-    loader = importlib.machinery.SourceFileLoader("compile_kernels", str(ROOT / "scripts/compile-kernels"))
+    loader = importlib.machinery.SourceFileLoader("compile_kernels", str(ROOT / "scripts/compile_kernels.py"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     loader.exec_module(module)
     module.ROOT = tmp_path
@@ -35,7 +35,7 @@ def compiler(name, architectures, wrong=None, empty=None):
 def run(script, monkeypatch, thirteen, twelve, *arguments):
     monkeypatch.setattr(script, "cuda13", thirteen)
     monkeypatch.setattr(script, "cuda12", twelve)
-    monkeypatch.setattr("sys.argv", ["compile-kernels", *arguments])
+    monkeypatch.setattr("sys.argv", ["compile_kernels.py", *arguments])
     return script.main()
 
 

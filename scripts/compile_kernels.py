@@ -1,46 +1,45 @@
-#!/usr/bin/env python3
 """Compiles every .cu of the repository with both of the lock's CUDA lines, for every architecture that they know.
 
-    nox -s compile                      # installs the compilers from PyPI into .nox, and runs this
-    scripts/compile-kernels --to DIR    # also keeps the machine code, to be carried to a GPU
+    nox -s compile               # installs the compilers from PyPI into .nox, and runs this
+    nox -s compile -- --to DIR   # also keeps the machine code, to be carried to a GPU
 
-CUDA 13.3 is nvcc itself. Of CUDA 12.9 PyPI has no nvcc that is whole, but NVRTC, which is the same compiler as a library.
+CUDA 13.3 is nvcc itself. Of CUDA 12.9 PyPI has no nvcc that is whole, but NVRTC, the same compiler as a library.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gpusmoke import nvcc
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from gpusmoke import nvcc  # noqa: E402 - it is not installed
-
 WHEELS = Path(sysconfig.get_path("purelib"), "nvidia")
-Compile = Callable[[Path, str, Path], None]
+Line = tuple[str, list[str], Callable[[Path, str, Path], None]]
+"""A CUDA line: its compiler, the architectures, and a function that compiles a source for one of them to a file."""
 
 
-def cuda13() -> tuple[str, list[str], Compile]:
-    """Its name, its architectures, and a function that compiles a source for one of them to a file."""
+def cuda13() -> Line:
+    """The environment's nvcc."""
     compiler = nvcc.find_nvcc()
 
     def compile_to(source: Path, architecture: str, target: Path) -> None:
-        nvcc.compile_to(target, compiler, source, architecture, [*nvcc.FLAGS, f"-arch={architecture}"])
+        nvcc.compile_to(target, compiler, source, architecture)
 
     return f"nvcc {nvcc.release(compiler)}", nvcc.run(compiler, "--list-gpu-code").split(), compile_to
 
 
-def cuda12() -> tuple[str, list[str], Compile]:
-    """The same of NVRTC; its functions stand at https://docs.nvidia.com/cuda/nvrtc/."""
+def cuda12() -> Line:
+    """NVRTC, whose functions stand at https://docs.nvidia.com/cuda/nvrtc/."""
     nvrtc = ctypes.CDLL(str(WHEELS / "cuda_nvrtc/lib/libnvrtc.so.12"))
-    options = ["-std=c++17", "-lineinfo", f"-I{WHEELS / 'cuda_runtime/include'}"]
+    options = [*nvcc.FLAGS, f"-I{WHEELS / 'cuda_runtime/include'}"]
 
     def text(program: ctypes.c_void_p, size: str, content: str) -> bytes:
         length = ctypes.c_size_t()
@@ -51,9 +50,7 @@ def cuda12() -> tuple[str, list[str], Compile]:
 
     def compile_to(source: Path, architecture: str, target: Path) -> None:
         program = ctypes.c_void_p()
-        nvrtc.nvrtcCreateProgram(
-            ctypes.byref(program), source.read_bytes(), str(source).encode(), 0, None, None
-        )
+        nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), str(source).encode(), 0, None, None)
         flags = [*options, f"-I{source.parent}", f"-arch={architecture}"]
         array = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         if nvrtc.nvrtcCompileProgram(program, len(flags), array):
@@ -67,32 +64,38 @@ def cuda12() -> tuple[str, list[str], Compile]:
     return "NVRTC 12.9", [f"sm_{number}" for number in known], compile_to
 
 
+def wrong(line: Line, source: Path, folder: Path, architecture: str) -> str | None:
+    """Why a source does not compile for an architecture, or None where it does; the machine code goes to `folder`."""
+    name, _, compile_to = line
+    target = folder / f"{source.stem}-{architecture}-{name.split()[-1]}.cubin"
+    try:
+        compile_to(source, architecture, target)
+    except RuntimeError as error:  # NvccError is one
+        return f"{source.relative_to(ROOT)} does not compile by {name} for {architecture}:\n{error}"
+    return None if target.stat().st_size else f"{target} is empty"
+
+
 def main() -> int:
     """Compile all with both; returns 1 where one fails or there is nothing to compile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, metavar="DIR", help="keep what was compiled here")
     args = parser.parse_args()
-    sources, failed = sorted(ROOT.glob("src/**/*.cu")), False
+    sources = sorted(ROOT.glob("src/**/*.cu"))
+    if not sources:
+        print("there is no .cu below src/", file=sys.stderr)
+        return 1
+    failed = False
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
         folder = args.to or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, architectures, compile_to in (cuda13(), cuda12()):
+        for line in (cuda13(), cuda12()):
+            name, architectures, _ = line
+            failed |= not architectures
             for source in sources:
-
-                def one(architecture: str, source: Path = source) -> str | None:
-                    target = folder / f"{source.stem}-{architecture}-{name.split()[-1]}.cubin"
-                    try:
-                        compile_to(source, architecture, target)
-                    except RuntimeError as error:  # NvccError is one
-                        return f"{source.relative_to(ROOT)} does not compile by {name} for {architecture}:\n{error}"
-                    return None if target.stat().st_size else f"{target} is empty"
-
-                wrong = [error for error in pool.map(one, architectures) if error]
-                failed |= bool(wrong) or not architectures
-                print("\n".join(wrong) or f"{source.relative_to(ROOT)}: {name}: {' '.join(architectures)}", flush=True)
-    if not sources:
-        print("there is no .cu below src/", file=sys.stderr)
-    return int(failed or not sources)
+                errors = [one for one in pool.map(functools.partial(wrong, line, source, folder), architectures) if one]
+                failed |= bool(errors)
+                print("\n".join(errors) or f"{source.relative_to(ROOT)}: {name}: {' '.join(architectures)}", flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":
