@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gpusmoke.launch import kernel, launch
+from gpusmoke.launch import Launch, kernel
 
 SOURCE = Path(__file__).with_suffix(".cu")
 KERNELS = {
@@ -55,14 +55,14 @@ def on_gpu(x: Tensor, residual: Tensor, weight: Tensor, eps: float = 1e-6) -> tu
     threads = min(THREADS, (steps + 31) // 32 * 32)
     with torch.cuda.device(x.device):
         function = kernel(SOURCE, "sm_{}{}".format(*torch.cuda.get_device_capability(x.device)), KERNELS[x.dtype])
-        launch(
+        launch = Launch(
             function,
             (x.numel() // columns, 1, 1),
             (threads, 1, 1),
-            torch.cuda.current_stream().cuda_stream,
             [*map(ctypes.c_void_p, pointers), ctypes.c_longlong(columns), ctypes.c_float(eps), ctypes.c_int(wide)],
             columns * size,
         )
+        launch(torch.cuda.current_stream().cuda_stream)
     return y, s
 
 

@@ -14,8 +14,12 @@ from pathlib import Path
 from gpusmoke.facts.probe_cuda import LIBRARY, explain
 from gpusmoke.nvcc import cubin
 
-Argument = ctypes.c_void_p | ctypes.c_int | ctypes.c_longlong | ctypes.c_float
+Argument = ctypes.c_void_p | ctypes.c_int | ctypes.c_longlong | ctypes.c_float | ctypes.Structure
 Three = tuple[int, int, int]
+
+SHARED_WITHOUT_ASKING = 48 << 10  # bytes of dynamic shared memory
+MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # of CUfunction_attribute
+PROGRAMMATIC_STREAM_SERIALIZATION = 6  # of CUlaunchAttributeID
 
 
 class LaunchError(RuntimeError):
@@ -58,12 +62,54 @@ def kernel(source: Path, architecture: str, name: str) -> ctypes.c_void_p:
     return found
 
 
-def launch(
-    function: ctypes.c_void_p, grid: Three, block: Three, stream: int, arguments: Sequence[Argument], shared: int = 0
-) -> None:
-    """Enqueue a kernel on a CUDA stream (as PyTorch's `.cuda_stream`) with `shared` bytes of dynamic shared memory.
+class LaunchAttribute(ctypes.Structure):
+    """CUlaunchAttribute, for one whose value is a number."""
 
-    The current device is the one that the stream belongs to. Raises LaunchError where the driver refuses the launch.
+    _fields_ = (("id", ctypes.c_int), ("padding", ctypes.c_int), ("value", ctypes.c_int), ("rest", ctypes.c_int * 15))
+
+
+class LaunchConfig(ctypes.Structure):
+    """CUlaunchConfig."""
+
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.POINTER(LaunchAttribute)),
+        ("attribute_count", ctypes.c_uint),
+    )
+
+
+class Launch:
+    """A kernel with its grid and arguments, to be enqueued any number of times on the device that is current now.
+
+    `shared` bytes of dynamic shared memory belong to a block. With `overlap` it may begin before the kernels ahead of
+    it in the stream have ended: one that waits for them itself (griddepcontrol.wait). Raises LaunchError.
     """
-    pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(one) for one in arguments))
-    call("cuLaunchKernel", function, *grid, *block, shared, ctypes.c_void_p(stream), pointers, None)
+
+    def __init__(
+        self,
+        function: ctypes.c_void_p,
+        grid: Three,
+        block: Three,
+        arguments: Sequence[Argument],
+        shared: int = 0,
+        overlap: bool = False,
+    ) -> None:
+        self._function, self._arguments = function, arguments
+        self._pointers = (ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments))
+        attribute = LaunchAttribute(PROGRAMMATIC_STREAM_SERIALIZATION, 0, int(overlap))
+        self._config = LaunchConfig(grid, block, shared, None, ctypes.pointer(attribute), 1)
+        self._by_reference = ctypes.byref(self._config)
+        self._enqueue = driver().cuLaunchKernelEx
+        if shared > SHARED_WITHOUT_ASKING:
+            device = ctypes.c_int()
+            call("cuCtxGetDevice", ctypes.byref(device))
+            call("cuKernelSetAttribute", MAX_DYNAMIC_SHARED_SIZE_BYTES, shared, function, device)
+
+    def __call__(self, stream: int) -> None:
+        """Enqueue it on a CUDA stream (as PyTorch's `.cuda_stream`); raises LaunchError where the driver refuses."""
+        self._config.stream = stream
+        if code := self._enqueue(self._by_reference, self._function, self._pointers, None):
+            raise LaunchError("cuLaunchKernelEx", code)

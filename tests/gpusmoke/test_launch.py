@@ -8,6 +8,9 @@ import pytest
 from gpusmoke import launch
 
 SOURCE = Path("kernel.cu")
+INT = ctypes.POINTER(ctypes.c_int)
+FUNCTION = ctypes.c_void_p(0xB)
+TWO = [ctypes.c_int(11), ctypes.c_int(12)]
 
 
 class Driver:
@@ -28,9 +31,17 @@ class Driver:
             elif name == "cuLibraryGetKernel":
                 arguments[0]._obj.value = 0xB
                 self.arguments.append((arguments[1].value, arguments[2]))
-            elif name == "cuLaunchKernel":
-                values = [ctypes.cast(arguments[9][i], ctypes.POINTER(ctypes.c_int))[0] for i in range(2)]
-                self.arguments.append(([one if isinstance(one, int) else one.value for one in arguments[:9]], values))
+            elif name == "cuCtxGetDevice":
+                arguments[0]._obj.value = 3
+            elif name == "cuKernelSetAttribute":
+                self.arguments.append((*arguments[:2], arguments[2].value, arguments[3].value))
+            elif name == "cuLaunchKernelEx":
+                config, values = arguments[0]._obj, (ctypes.cast(arguments[2][i], INT)[0] for i in range(2))
+                given = (*config.grid, *config.block, config.shared_bytes, config.stream)
+                attributes = [
+                    (config.attributes[i].id, config.attributes[i].value) for i in range(config.attribute_count)
+                ]
+                self.arguments.append((arguments[1].value, given, attributes, [*values]))
             return self.codes.get(name, 0)
 
         return answer
@@ -64,8 +75,25 @@ def test_a_library_is_loaded_once_and_each_kernel_found_once(driver):
 
 def test_a_launch_hands_on_grid_block_stream_and_where_its_arguments_are(driver):
     one = driver()
-    launch.launch(ctypes.c_void_p(0xB), (7, 6, 5), (32, 2, 1), 0xC, [ctypes.c_int(11), ctypes.c_int(12)], shared=99)
-    assert one.arguments == [([0xB, 7, 6, 5, 32, 2, 1, 99, 0xC], [11, 12])]
+    launch.Launch(FUNCTION, (7, 6, 5), (32, 2, 1), TWO, shared=99)(0xC)
+    assert one.arguments == [(0xB, (7, 6, 5, 32, 2, 1, 99, 0xC), [(6, 0)], [11, 12])]
+
+
+def test_a_launch_may_be_enqueued_again_on_another_stream_and_overlap_with_what_is_ahead(driver):
+    one = driver()
+    made = launch.Launch(FUNCTION, (1, 1, 1), (32, 1, 1), TWO, overlap=True)
+    made(0xC), made(0xD)
+    # 6: CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+    assert one.arguments == [(0xB, (1, 1, 1, 32, 1, 1, 0, s), [(6, 1)], [11, 12]) for s in (0xC, 0xD)]
+
+
+def test_more_than_48_kb_of_shared_memory_are_asked_for_once(driver):
+    one = driver()
+    made = launch.Launch(FUNCTION, (1, 1, 1), (32, 1, 1), TWO, shared=(48 << 10) + 1)
+    made(0xC), made(0xC)
+    # 8: CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    assert one.arguments[0] == (8, 49153, 0xB, 3)
+    assert one.calls == ["cuCtxGetDevice", "cuKernelSetAttribute", "cuLaunchKernelEx", "cuLaunchKernelEx"]
 
 
 def test_what_the_driver_refuses_is_told_with_its_name_number_and_text(driver):
@@ -77,7 +105,7 @@ def test_what_the_driver_refuses_is_told_with_its_name_number_and_text(driver):
 
 
 def test_a_code_that_the_driver_itself_does_not_know_is_told_by_its_number(driver):
-    driver(cuLaunchKernel=8123)
-    with pytest.raises(launch.LaunchError, match=r"^cuLaunchKernel: unknown error \(8123\): no text$") as raised:
-        launch.launch(ctypes.c_void_p(0xB), (1, 1, 1), (1, 1, 1), 0, [ctypes.c_int(1), ctypes.c_int(2)])
+    driver(cuLaunchKernelEx=8123)
+    with pytest.raises(launch.LaunchError, match=r"^cuLaunchKernelEx: unknown error \(8123\): no text$") as raised:
+        launch.Launch(FUNCTION, (1, 1, 1), (1, 1, 1), TWO)(0)
     assert raised.value.code == 8123

@@ -1,0 +1,267 @@
+// C = A B in bf16 or fp16 with float32 sums, on the tensor cores of every GPU since Ampere (sm_80).
+//
+// A block computes 128 x 256 of C. K is taken in steps of 64, of which three at a time are in shared memory:
+//
+//   cp.async          16 bytes each, two steps ahead of the products; zeros for what lies outside of A or B
+//   ldmatrix          8 x 8 elements for a warp; its 16-byte rows are swizzled, so that eight are in different banks
+//   mma.sync          16 x 8 of C += 16 x 16 of A times 16 x 8 of B, in registers, for a warp
+//
+//        64   64   64   64
+//       +----+----+----+----+
+//    64 | 0  | 1  | 2  | 3  |      each of the 8 warps 64 x 64 of C: large, since what a warp loads from shared memory
+//       +----+----+----+----+      grows with the sides of its tile, and what it multiplies with the area
+//    64 | 4  | 5  | 6  | 7  |
+//       +----+----+----+----+
+//
+// Any M, N, K and alignment: where rows are no multiples of 16 bytes, elements are loaded one by one.
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+using u32 = unsigned int;
+
+// Most GPUs outside of data centres give a block 99 KB of shared memory, the others 163 KB and more; plan.py knows which.
+// https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/compute-capabilities.html
+#if __CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 880 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200
+constexpr int BK = 32, STAGES = 4;
+#else
+constexpr int BK = 64, STAGES = 3;
+#endif
+constexpr int BM = 128, BN = 256, THREADS = 256;
+constexpr int WARP_M = 64, WARP_N = 64;
+constexpr int CHUNK = 8; // elements in 16 bytes, which are loaded and swizzled together
+constexpr int GROUP = 8; // rows of blocks that are computed together, so that the L2 cache holds what they share
+
+template <typename T>
+constexpr bool is_bf16 = false;
+template <>
+constexpr bool is_bf16<__nv_bfloat16> = true;
+
+__device__ inline u32 shared_address(const void *pointer)
+{
+    return static_cast<u32>(__cvta_generic_to_shared(pointer));
+}
+
+// Begin to copy 16 bytes into shared memory, of which those after `bytes` are zeros.
+__device__ inline void copy_chunk(void *to, const void *from, int bytes)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
+                 : "memory");
+}
+
+__device__ inline void copies_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+template <int PENDING>
+__device__ inline void copies_done()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+// Four 8 x 8 matrices; thread t has the address of row t % 8 of matrix t / 8, and gets two elements of each.
+template <bool TRANSPOSE>
+__device__ inline void load_matrices(u32 (&to)[4], const void *row)
+{
+    if constexpr (TRANSPOSE)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(shared_address(row)));
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(shared_address(row)));
+}
+
+template <typename T>
+__device__ inline void multiply(float (&d)[4], const u32 (&a)[4], u32 b_low, u32 b_high)
+{
+    if constexpr (is_bf16<T>)
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};"
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b_low), "r"(b_high));
+    else
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};"
+                     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b_low), "r"(b_high));
+}
+
+// One step of an operand in shared memory: OTHER (of M or N) x BK elements. Its rows run along K as they are in memory,
+// or, if ALONG, along M or N.
+template <typename T, int OTHER, bool ALONG>
+struct Step {
+    static constexpr int ROWS = ALONG ? BK : OTHER, CHUNKS = (ALONG ? OTHER : BK) / CHUNK; // of a row
+    T elements[ROWS * CHUNKS * CHUNK];
+
+    // Eight rows of 64 bytes lie in four lines of all banks, longer ones in eight.
+    __device__ T *chunk(int row, int at)
+    {
+        const int mask = CHUNKS < 8 ? row / 2 % CHUNKS : row % 8;
+        return elements + (row * CHUNKS + (at ^ mask)) * CHUNK;
+    }
+
+    // 16 of M or N times 16 of K, as four 8 x 8 matrices; which bit of the thread's number goes to the upper half of
+    // either direction is their order.
+    __device__ void fragment(u32 (&to)[4], int other, int k, int other_bit, int k_bit)
+    {
+        const int lane = threadIdx.x % 32, within = lane % 8;
+        const int other_half = lane & other_bit ? 1 : 0, k_half = lane & k_bit ? 1 : 0;
+        if constexpr (ALONG)
+            load_matrices<true>(to, chunk(k + k_half * 8 + within, other / CHUNK + other_half));
+        else
+            load_matrices<false>(to, chunk(other + other_half * 8 + within, k / CHUNK + k_half));
+    }
+};
+
+// What a thread copies of an operand's steps: the same 16 bytes of every EVERY-th row.
+template <typename T, int OTHER, bool ALONG>
+struct Copies {
+    using Of = Step<T, OTHER, ALONG>;
+    static constexpr int EVERY = THREADS / Of::CHUNKS, COUNT = Of::ROWS / EVERY;
+    static_assert(EVERY % 8 == 0, "all rows of a thread are swizzled alike");
+
+    const T *from, *next;
+    long long stride;
+    int row = threadIdx.x / Of::CHUNKS, chunk = threadIdx.x % Of::CHUNKS;
+    int others, depth; // what is left of M or N, and of K
+
+    __device__ Copies(const T *from, long long stride, int first, int others, int depth)
+        : from(from), stride(stride), others(others - first), depth(depth)
+    {
+        next = from + (ALONG ? row * stride + first : (first + row) * stride) + chunk * CHUNK;
+    }
+
+    // Begin to copy the next step; zeros stand for what lies outside.
+    template <bool ALIGNED>
+    __device__ void load(Of &to)
+    {
+        const int rows = ALONG ? depth : others;
+        const int there = min(max((ALONG ? others : depth) - chunk * CHUNK, 0), CHUNK);
+        T *const target = to.chunk(row, chunk);
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            const int inside = row + i * EVERY < rows ? there : 0;
+            const T *source = inside ? next + i * EVERY * stride : from;
+            if constexpr (ALIGNED)
+                copy_chunk(target + i * EVERY * Of::CHUNKS * CHUNK, source, inside * 2);
+            else
+#pragma unroll 1
+                for (int e = 0; e < CHUNK; ++e)
+                    target[i * EVERY * Of::CHUNKS * CHUNK + e] = e < inside ? source[e] : T(0.0f);
+        }
+        next += ALONG ? BK * stride : BK;
+        depth -= BK;
+    }
+};
+
+template <typename T, bool A_ALONG_M, bool B_ALONG_N, bool ALIGNED>
+__device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long long a_stride, long long b_stride,
+                       long long c_stride)
+{
+    using A = Step<T, BM, A_ALONG_M>;
+    using B = Step<T, BN, B_ALONG_N>;
+    extern __shared__ __align__(128) unsigned char memory[];
+    A *const left = reinterpret_cast<A *>(memory);
+    B *const right = reinterpret_cast<B *>(left + STAGES);
+
+    const int rows = (m + BM - 1) / BM, columns = (n + BN - 1) / BN;
+    const int group = blockIdx.x / (GROUP * columns), within = blockIdx.x % (GROUP * columns);
+    const int high = min(GROUP, rows - group * GROUP);
+    const int row = (group * GROUP + within % high) * BM, column = within / high * BN;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int warp_row = warp / (BN / WARP_N) * WARP_M, warp_column = warp % (BN / WARP_N) * WARP_N;
+
+    const int steps = (k + BK - 1) / BK;
+    Copies<T, BM, A_ALONG_M> of_a(a, a_stride, row, m, k);
+    Copies<T, BN, B_ALONG_N> of_b(b, b_stride, column, n, k);
+    constexpr int PARTS = BK / 16;
+    auto load = [&](int step) {
+        of_a.template load<ALIGNED>(left[step % STAGES]);
+        of_b.template load<ALIGNED>(right[step % STAGES]);
+        copies_commit();
+    };
+
+    u32 x[2][WARP_M / 16][4], y[2][WARP_N / 16][4]; // of A and B: one is multiplied while the other is loaded
+    auto fragments = [&](int which, int stage, int part) {
+#pragma unroll
+        for (int i = 0; i < WARP_M / 16; ++i)
+            left[stage].fragment(x[which][i], warp_row + i * 16, part * 16, 8, 16);
+#pragma unroll
+        for (int i = 0; i < WARP_N / 16; ++i)
+            right[stage].fragment(y[which][i], warp_column + i * 16, part * 16, 16, 8);
+    };
+
+    float sums[WARP_M / 16][WARP_N / 8][4] = {};
+    for (int step = 0; step < STAGES - 1; ++step)
+        load(step);
+    copies_done<STAGES - 2>();
+    __syncthreads();
+    fragments(0, 0, 0);
+    for (int step = 0; step < steps; ++step) {
+#pragma unroll
+        for (int part = 0; part < PARTS; ++part) {
+            if (part == PARTS - 1) { // the next step is there, and all warps have read this one, which may be overwritten
+                copies_done<STAGES - 2>();
+                __syncthreads();
+                fragments((part + 1) % 2, (step + 1) % STAGES, 0);
+            } else {
+                fragments((part + 1) % 2, step % STAGES, part + 1);
+            }
+            if (part == 0)
+                load(step + STAGES - 1); // zeros, after the last one: so there is nothing to decide here
+#pragma unroll
+            for (int i = 0; i < WARP_M / 16; ++i)
+#pragma unroll
+                for (int j = 0; j < WARP_N / 8; ++j) {
+                    const u32(&pair)[4] = y[part % 2][j / 2];
+                    multiply<T>(sums[i][j], x[part % 2][i], pair[j % 2 * 2], pair[j % 2 * 2 + 1]);
+                }
+        }
+    }
+
+    const bool pairs = c_stride % 2 == 0 && reinterpret_cast<unsigned long long>(c) % 4 == 0;
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; ++i)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const int at = row + warp_row + i * 16 + half * 8 + lane / 4;
+            if (at >= m)
+                continue;
+#pragma unroll
+            for (int j = 0; j < WARP_N / 8; ++j) {
+                const int to = column + warp_column + j * 8 + lane % 4 * 2;
+                T *out = c + at * c_stride + to;
+                const T both[2] = {T(sums[i][j][half * 2]), T(sums[i][j][half * 2 + 1])};
+                if (pairs && to + 1 < n) {
+                    *reinterpret_cast<u32 *>(out) = *reinterpret_cast<const u32 *>(both);
+                } else {
+                    for (int e = 0; e < 2; ++e)
+                        if (to + e < n)
+                            out[e] = both[e];
+                }
+            }
+        }
+}
+
+#define KERNEL(NAME, T, A_ALONG_M, B_ALONG_N, ALIGNED)                                                                \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                             \
+        NAME(const T *a, const T *b, T *c, int m, int n, int k, long long a_stride, long long b_stride,               \
+             long long c_stride)                                                                                      \
+    {                                                                                                                 \
+        matmul<T, A_ALONG_M, B_ALONG_N, ALIGNED>(a, b, c, m, n, k, a_stride, b_stride, c_stride);                     \
+    }
+
+// A and B as they lie in memory: N has rows of A along K and rows of B along N, T the other way round.
+#define LAYOUTS(NAME, T, ALIGNED)                                                                                     \
+    KERNEL(NAME##_nn, T, false, true, ALIGNED)                                                                        \
+    KERNEL(NAME##_nt, T, false, false, ALIGNED)                                                                       \
+    KERNEL(NAME##_tn, T, true, true, ALIGNED)                                                                         \
+    KERNEL(NAME##_tt, T, true, false, ALIGNED)
+
+LAYOUTS(matmul_mma_bf16, __nv_bfloat16, true)
+LAYOUTS(matmul_mma_fp16, __half, true)
+LAYOUTS(matmul_mma_bf16_unaligned, __nv_bfloat16, false)
+LAYOUTS(matmul_mma_fp16_unaligned, __half, false)

@@ -1,0 +1,158 @@
+"""Which kernel computes a product on which GPU, with which grid: decided without the GPU, by numbers alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+VECTOR_BYTES = 16  # what the copy engine and cp.async move at once
+
+# C of a cluster, rows x columns: blocks in the cluster, stages, and how long it takes, measured on an H100.
+HOPPER_TILES = {"256x256": (2, 4, 1.0), "256x128": (2, 6, 0.63), "128x128": (1, 6, 0.75)}
+HOPPER_BLOCK_ROWS, HOPPER_STEP, HOPPER_THREADS = 128, 64, 384
+HOPPER_RESULT_BYTES = 32 << 10  # two boxes of 8 KB for each of two consumers
+ALIGNMENT = 1 << 10  # of swizzled boxes in shared memory
+
+MMA_TILE, MMA_THREADS = (128, 256), 256
+# Compute capabilities whose blocks get 99 KB of shared memory; matmul_mma.cu makes the same difference.
+LITTLE_SHARED = {(8, 6), (8, 8), (8, 9), (12, 0), (12, 1)}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix of M or N x K as it lies in memory: rows along K, or along M or N, `stride` elements apart."""
+
+    address: int
+    along_k: bool
+    stride: int
+    element_bytes: int
+
+    @property
+    def aligned(self) -> bool:
+        """Whether its rows begin at multiples of 16 bytes."""
+        return self.address % VECTOR_BYTES == 0 and self.stride * self.element_bytes % VECTOR_BYTES == 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The kernel of a product, how it is launched, and why it is not a faster one."""
+
+    family: str
+    architecture: str
+    kernel: str
+    grid: tuple[int, int, int] = (1, 1, 1)
+    threads: int = 1
+    shared_bytes: int = 0
+    note: str | None = None
+
+
+FAMILIES = {"bf16": ("hopper", "mma"), "fp16": ("hopper", "mma"), "fp32": ("simt",)}
+"""The kernels of each number format, the fastest first; source and kernel of the family are called matmul_FAMILY."""
+
+
+def plan(
+    capability: tuple[int, int],
+    multiprocessors: int,
+    dtype: str,
+    shape: tuple[int, int, int],
+    operands: tuple[Operand, Operand, Operand],
+    family: str | None = None,
+) -> Plan | str:
+    """The plan for C = A B of shape (M, N, K) from the operands (A, B, C), or in a sentence why there is none.
+
+    Without a `family` the fastest is taken that this GPU and these operands can have.
+    """
+    known = FAMILIES.get(dtype, ())
+    if family is not None and family not in known:
+        return f"matmul_{family} does not multiply in {dtype}"
+    why = f"no kernel multiplies in {dtype}"
+    for one in (family,) if family else known:
+        answer = PLANS[one](capability, multiprocessors, dtype, shape, operands)
+        if isinstance(answer, Plan):
+            told = answer.note if one == known[0] or family else why
+            return replace(answer, note=told)
+        why = answer
+    return why
+
+
+def hopper(
+    capability: tuple[int, int],
+    multiprocessors: int,
+    dtype: str,
+    shape: tuple[int, int, int],
+    operands: tuple[Operand, Operand, Operand],
+) -> Plan | str:
+    """The tile that is done soonest, in as few clusters as do it as soon: those left idle take no power from others."""
+    if capability != (9, 0):
+        return needs("matmul_hopper", "9.0", capability)
+    if not all(one.aligned for one in operands):
+        return "rows are no multiple of 16 bytes, which Hopper's copy engine needs"
+    m, n, _ = shape
+
+    def rounds(tile: str) -> tuple[int, int]:
+        rows, columns = map(int, tile.split("x"))
+        tiles = math.ceil(m / rows) * math.ceil(n / columns)
+        return tiles, math.ceil(tiles / max(1, multiprocessors // HOPPER_TILES[tile][0]))
+
+    tile = min(HOPPER_TILES, key=lambda one: rounds(one)[1] * HOPPER_TILES[one][2])
+    tiles, turns = rounds(tile)
+    cluster, stages, _ = HOPPER_TILES[tile]
+    stage_bytes = (HOPPER_BLOCK_ROWS + int(tile.split("x")[1])) * HOPPER_STEP * 2
+    barrier_bytes = 2 * 8 * stages
+    return Plan(
+        "hopper",
+        "sm_90a",
+        f"matmul_hopper_{dtype}_{tile}_{layout(operands)}",
+        (cluster * math.ceil(tiles / turns), 1, 1),
+        HOPPER_THREADS,
+        stages * stage_bytes + HOPPER_RESULT_BYTES + barrier_bytes + ALIGNMENT,
+    )
+
+
+def mma(
+    capability: tuple[int, int],
+    _multiprocessors: int,
+    dtype: str,
+    shape: tuple[int, int, int],
+    operands: tuple[Operand, Operand, Operand],
+) -> Plan | str:
+    """One block for each tile, whatever the alignment."""
+    if capability < (8, 0):
+        return needs("matmul_mma", "8.0 or newer", capability)
+    m, n, _ = shape
+    rows, columns = MMA_TILE
+    aligned = all(one.aligned for one in operands[:2])
+    step, stages = (32, 4) if capability in LITTLE_SHARED else (64, 3)
+    return Plan(
+        "mma",
+        "sm_{}{}".format(*capability),
+        f"matmul_mma_{dtype}{'' if aligned else '_unaligned'}_{layout(operands)}",
+        (math.ceil(m / rows) * math.ceil(n / columns), 1, 1),
+        MMA_THREADS,
+        stages * (rows + columns) * step * 2,
+    )
+
+
+def simt(
+    capability: tuple[int, int],
+    _multiprocessors: int,
+    _dtype: str,
+    _shape: tuple[int, int, int],
+    _operands: tuple[Operand, Operand, Operand],
+) -> Plan | str:
+    """Every GPU has CUDA cores; how it is launched stands in simt.py."""
+    return Plan("simt", "sm_{}{}".format(*capability), "matmul_simt_fp32")
+
+
+PLANS = {"hopper": hopper, "mma": mma, "simt": simt}
+
+
+def layout(operands: tuple[Operand, Operand, Operand]) -> str:
+    """How A and then B lie, as kernels are named: n is A with rows along K, and B with rows along N."""
+    a, b, _ = operands
+    return ("n" if a.along_k else "t") + ("t" if b.along_k else "n")
+
+
+def needs(kernel: str, what: str, capability: tuple[int, int]) -> str:
+    """Why a GPU is too old or too new."""
+    return f"{kernel} needs compute capability {what}, and this GPU has {'.'.join(map(str, capability))}"
