@@ -93,6 +93,12 @@ def smoke(session: nox.Session) -> None:
 
 
 @session
+def kernels(session: nox.Session) -> None:
+    """Build the kit's own CUDA kernels, verify them, and measure them beside cuBLAS."""
+    kit(session, "gpu")
+
+
+@session
 def test(session: nox.Session) -> None:
     """Run the tests, in the repository's root; arguments go to pytest (-n0: one after the other, for --pdb)."""
     folder = Path(os.environ.get("INIT_CWD", ROOT) if PIXI else session.invoked_from)

@@ -23,6 +23,7 @@ EVERY_COMMAND = {
     "check": "torch.cuda.is_available(), and verified work on every GPU",
     "bench": "CUDA matmul benchmark: from rest and settled, verified",
     "smoke": "doctor, check and a short bench: the one command for people and CI",
+    "kernels": "CUDA kernels of the kit's own, built by nvcc, beside cuBLAS",
     "soak": "minutes or hours of full load, every result compared bit for bit",
     "audit": "what pixi.lock holds and where it runs, without a GPU or network",
     "compare": "whether a record is slower than an older one, and why",

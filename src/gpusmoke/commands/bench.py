@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from gpusmoke.baseline import default_folder
@@ -27,13 +28,16 @@ examples:
   pixi run bench --quick                   two products, in 20 s
   pixi run bench --dtype bf16,fp8          only these
   pixi run bench --shape 8192,4096x8192x1024 --layout NT,NN
+  pixi run bench --backend cublas,triton   one beside the other
   pixi run bench --search                  which shape is fastest here?
   pixi run bench --save-baseline           later runs of smoke are compared with it
 """
 SECONDS = {"default": 46.0, "quick": 13.0, "full": 200.0, "search": 44.0}
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.
 OVERHEAD_SECONDS = 180.0
-BACKENDS = ("cublas", "triton")
+# A project that has no use for the kernels deletes their files.
+NVCC = ("nvcc", "nvcc-hopper", "nvcc-mma", "nvcc-simt") if find_spec("gpusmoke.kernels.backend") else ()
+BACKENDS = ("cublas", "triton", *NVCC)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Request:
     dtypes: Sequence[str] | None = None
     shapes: Sequence[Shape] | None = None
     layouts: Sequence[str] = ("NT",)
-    backend: str | None = None
+    backends: Sequence[str] | None = None
     gpus: Sequence[int] | None = None
 
     def options(self) -> dict[str, Json]:
@@ -85,6 +89,11 @@ def shapes(text: str) -> list[Shape]:
     return found
 
 
+def backends(text: str) -> list[str]:
+    """What multiplies."""
+    return listed(text, BACKENDS, "backend")
+
+
 def gpus(text: str) -> list[int]:
     """Numbers of visible GPUs."""
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", text):
@@ -109,7 +118,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of {','.join(LAYOUTS)} (default: NT, a linear layer)",
     )
     parser.add_argument("--gpus", type=gpus, metavar="LIST", help="only these, by CUDA's numbers (default: all)")
-    parser.add_argument("--backend", choices=BACKENDS, help="what multiplies (default: cublas, through PyTorch)")
+    parser.add_argument(
+        "--backend",
+        dest="backends",
+        type=backends,
+        metavar="LIST",
+        help=f"what multiplies, of {','.join(BACKENDS)} (default: cublas, through PyTorch)",
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--quick", action="store_const", dest="scope", const="quick", help="two products, in 20 s")
     scope.add_argument(
@@ -148,11 +163,13 @@ def refuse_what_does_not_fit(facts: Facts, request: Request) -> None:
 
 
 def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
-    """Raise UsageError where a search is given the shapes, or several formats."""
+    """Raise UsageError where a search is given the shapes, or several formats or backends."""
     if args.scope == "search" and args.shape:
         raise UsageError("--search chooses the shapes itself: leave out --shape, or --search")
     if args.scope == "search" and args.dtype and len(args.dtype) > 1:
         raise UsageError("--search finds the fastest shape of one format: name one with --dtype")
+    if args.scope == "search" and args.backends and len(args.backends) > 1:
+        raise UsageError("--search finds the fastest shape of one backend: name one with --backend")
 
 
 def measure(session: Session, request: Request, quiet: bool) -> None:
@@ -176,7 +193,7 @@ def run(args: argparse.Namespace) -> Record:
         dtypes=args.dtype,
         shapes=args.shape,
         layouts=args.layout,
-        backend=args.backend,
+        backends=args.backends,
         gpus=args.gpus,
     )
     session = Session("bench", require_gpu=args.require_gpu, bench_deadline=request.seconds + OVERHEAD_SECONDS)

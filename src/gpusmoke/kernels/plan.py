@@ -85,9 +85,10 @@ def hopper(
     """The tile that is done soonest, in as few clusters as do it as soon: those left idle take no power from others."""
     if capability != (9, 0):
         return needs("matmul_hopper", "9.0", capability)
-    if not all(one.aligned for one in operands):
-        return "rows are no multiple of 16 bytes, which Hopper's copy engine needs"
     m, n, _ = shape
+    # The copy engine reads what is inside of a matrix to the element, but it writes 16 bytes at a time.
+    if not all(one.aligned for one in operands) or n * operands[2].element_bytes % VECTOR_BYTES:
+        return "rows are no multiple of 16 bytes, which Hopper's copy engine needs"
 
     def rounds(tile: str) -> tuple[int, int]:
         rows, columns = map(int, tile.split("x"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpusmoke.tables import table
 
@@ -23,12 +23,13 @@ CUBE_ON_CPU: Shape = (2048, 2048, 2048)
 
 @dataclass(frozen=True)
 class Item:
-    """One product to measure; `shape` may be made smaller where the device is small, unless `fixed`."""
+    """One product to measure, and what multiplies; unless `fixed`, `shape` may be made smaller for a small device."""
 
     dtype: str
     shape: Shape
     layout: str = "NT"
     fixed: bool = False
+    backend: str = "cublas"
 
 
 def shapes(name: str) -> list[Shape]:
@@ -55,15 +56,17 @@ def items(
     layouts: Sequence[str],
     scope: str,
     on_cpu: bool,
+    backends: Sequence[str] = ("cublas",),
 ) -> list[Item]:
     """What to measure of the formats that the device has, in order; `scope` is one of SCOPES.
 
-    Without shapes asked for, the leading format gets several and every other one a cube.
+    Without shapes asked for, the leading format gets several and every other one a cube. Each is there once for each of
+    the backends.
     """
     if not runnable:
         return []
     if asked:
-        return [Item(d, s, y, fixed=True) for d in runnable for y in layouts for s in asked]
+        return by(backends, [Item(d, s, y, fixed=True) for d in runnable for y in layouts for s in asked])
     cube, first = CUBE_ON_CPU if on_cpu else CUBE, leading(runnable)
     several = [cube] if on_cpu else shapes("quick" if scope in ("quick", "smoke") else "default")
     if scope == "full" and not on_cpu:
@@ -73,4 +76,9 @@ def items(
     chosen = [Item(first, shape, layouts[0]) for shape in several]
     chosen += [Item(first, cube, layout) for layout in layouts[1:]]
     rest = [] if scope == "quick" else [name for name in runnable if name != first]
-    return chosen + [Item(name, cube, layouts[0]) for name in rest]
+    return by(backends, [*chosen, *(Item(name, cube, layouts[0]) for name in rest)])
+
+
+def by(backends: Sequence[str], chosen: Sequence[Item]) -> list[Item]:
+    """Each of the items by each of the backends."""
+    return [replace(item, backend=backend) for item in chosen for backend in backends]

@@ -58,15 +58,40 @@ def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> Tabl
     from rich.table import Table
 
     lines = [cells(burst, settled) for burst, settled in products]
-    titles = [name for name in lines[0] if name != "layout" or {line[name] for line in lines} != {"NT"}]
+    titles = list(lines[0])
+    if {line["layout"] for line in lines} == {"NT"}:
+        titles.remove("layout")
+    if {line["by"] for line in lines} <= {"cublas", "cpu"}:
+        titles.remove("by")
+    else:  # what is beside it matters more than what held it up
+        add_shares(products, lines)
+        titles = [name for name in lines[0] if name in titles and name not in ("%peak", "MHz", "W")]
     room = width - sum(max(len(line[title]) for line in (*lines, {title: title})) for title in titles)
     gap = 2 if room >= 2 * (len(titles) - 1) else 1  # else the longest shapes and layouts would be cut
     drawn = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
     for title in titles:
-        drawn.add_column(title, justify="left" if title in ("dtype", "MxNxK", "layout") else "right", no_wrap=True)
+        drawn.add_column(
+            title, justify="left" if title in ("dtype", "MxNxK", "layout", "by") else "right", no_wrap=True
+        )
     for line in lines:
         drawn.add_row(*(line[title] for title in titles))
     return drawn
+
+
+def add_shares(products: Sequence[tuple[Row | None, Row | None]], lines: Sequence[dict[str, str]]) -> None:
+    """Add to each burst and settled rate what part it is of cuBLAS's, where that multiplied the same."""
+    usual: dict[tuple[Json, ...], float] = {}
+    for rows in products:
+        usual |= {product_of(row): row["value"] for row in rows if row is not None and row["backend"] == "cublas"}
+    for rows, line in zip(products, lines, strict=True):
+        for row in rows:
+            if row is not None and row["backend"] != "cublas" and usual.get(product_of(row)):
+                line[row["regime"]] += f" ({row['value'] / usual[product_of(row)]:.2f}x)"
+
+
+def product_of(row: Row) -> tuple[Json, ...]:
+    """What is the same where another backend has multiplied the same."""
+    return row["dtype"], *row["shape"], row["layout"], row["regime"]
 
 
 def cells(burst: Row | None, settled: Row | None) -> dict[str, str]:
@@ -78,6 +103,7 @@ def cells(burst: Row | None, settled: Row | None) -> dict[str, str]:
         "dtype": str(told["dtype"]),
         "MxNxK": "x".join(map(str, told["shape"])),
         "layout": str(told["layout"]),
+        "by": str(told["backend"]),
         "burst": number(burst and burst["value"], ".4g"),
         "settled": number(settled and settled["value"], ".4g"),
         "±%": number(settled and 50 * (settled["p90"] - settled["p10"]) / settled["value"], ".1f"),

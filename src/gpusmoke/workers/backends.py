@@ -1,7 +1,8 @@
-"""What multiplies: cuBLAS through PyTorch, or a kernel that torch.compile has Triton make."""
+"""What multiplies: cuBLAS through PyTorch, a kernel that torch.compile has Triton make, or one that nvcc built."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -15,7 +16,13 @@ def multiplier(backend: str, dtype: Dtype) -> Multiply | None:
 
     Raises RuntimeError where the backend lacks the format; what a compiler misses it says at the first launch.
     """
-    return triton(dtype) if backend == "triton" else None
+    if backend == "triton":
+        return triton(dtype)
+    name, _, family = backend.partition("-")
+    if name == "nvcc":  # a project may have dropped the kernels
+        found: Multiply = importlib.import_module("gpusmoke.kernels.backend").Nvcc(dtype.name, family or None)
+        return found
+    return None
 
 
 def triton(dtype: Dtype) -> Multiply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import importlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from gpusmoke.measuring.timing import bursts, interleaved
 from gpusmoke.workers.backends import multiplier
 from gpusmoke.workers.bandwidth import transfers
 from gpusmoke.workers.device import Device, device_failed
-from gpusmoke.workers.product import MEMORY_SHARE, Product, bytes_needed, guess, scaled
+from gpusmoke.workers.product import Product, groups, guess, scaled
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.rows import Row, energy, product_row, transfer_row
 
@@ -34,6 +34,7 @@ LONGEST_TURN_SECONDS, SHORTEST_TURN_SECONDS = 0.25, 0.1
 LEADING_WEIGHT = 5  # the first format settles a cold GPU and has several shapes
 COLD_WINDOW, WARM_WINDOW, CPU_WINDOW = 2.0, 1.0, 0.3  # seconds; two of them have to agree
 SETTLE_SHARE = 0.6  # of a format's time, at most
+USUAL = "cublas"
 LONGEST_PRODUCT_SHARE = 1 / 8  # of the time for one format; what takes longer can't be repeated often enough
 
 
@@ -70,8 +71,8 @@ class Measured:
 class Bench:
     """The measurements of one device."""
 
-    def __init__(self, report: Reporter, ordinal: int, device: Device, backend: str, seconds: float) -> None:
-        self.report, self.ordinal, self.device, self.backend = report, ordinal, device, backend
+    def __init__(self, report: Reporter, ordinal: int, device: Device, seconds: float) -> None:
+        self.report, self.ordinal, self.device = report, ordinal, device
         self.gpu = ordinal if device.kind == "cuda" else None
         self.rates: list[Rate] = []  # for the timeline
         self.left_out: list[dict[str, Json]] = []
@@ -80,7 +81,7 @@ class Bench:
     def product(self, item: Item) -> Product:
         """The product, which is prepared for its backend."""
         set_precision(item.dtype)
-        return Product(self.device, item, multiplier(self.backend, DTYPES[item.dtype]))
+        return Product(self.device, item, multiplier(item.backend, DTYPES[item.dtype]))
 
     def verified(self, product: Product) -> Row:
         """The verdict on what the product's last launches left, as it stands in a measurement."""
@@ -108,7 +109,9 @@ class Bench:
     def row(self, product: Product, regime: str, value: float, rates: list[float], telemetry: Row) -> Row:
         """A measurement of the product, whose last launches are verified now."""
         checked = self.verified(product)
-        return product_row(self.device, self.gpu, self.backend, product.item, regime, value, rates, telemetry, checked)
+        return product_row(
+            self.device, self.gpu, product.item, regime, value, rates, telemetry, checked, product.told()
+        )
 
     def settle(self, chosen: Sequence[Item], seconds: float, window: float) -> dict[Item, float]:
         """The items in interleaved rounds: first until rate and clock have come to rest, then measured.
@@ -176,23 +179,9 @@ class Bench:
 
 
 def name_of(item: Item) -> str:
-    """Shape and layout, for people."""
-    return f"{'x'.join(map(str, item.shape))} {item.layout}"
-
-
-def groups(device: Device, chosen: Sequence[Item]) -> list[list[Item]]:
-    """The items by format, in order; what the memory does not hold at once is split."""
-    room, parts = MEMORY_SHARE * device.free_bytes(), list[list[Item]]()
-    for _, same in itertools.groupby(chosen, key=lambda item: item.dtype):
-        parts.append([])
-        used = 0.0
-        for item in same:
-            used += (needed := bytes_needed(DTYPES[item.dtype], item.shape, device.l2_bytes))
-            if used > room and parts[-1]:
-                parts.append([])
-                used = needed
-            parts[-1].append(item)
-    return parts
+    """Shape and layout, and what multiplies where that is not the usual, for people."""
+    other = f" {item.backend}" if item.backend not in (USUAL, "cpu") else ""
+    return f"{'x'.join(map(str, item.shape))} {item.layout}{other}"
 
 
 def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, triad: bool) -> None:
@@ -240,7 +229,7 @@ def bench(
     shapes: list[list[int]] | None,
     layouts: list[str],
     scope: str,
-    backend: str | None,
+    backends: list[str] | None,
     seconds: float,
 ) -> None:
     """Measure on GPU `ordinal` in about `seconds`; where PyTorch sees no GPU, one child measures the CPU.
@@ -252,8 +241,9 @@ def bench(
     if not available and ordinal > 0:
         return
     device = Device(f"cuda:{ordinal}" if available else "cpu")
+    worker = Bench(report, ordinal, device, seconds)
     # PyTorch's own product is cuBLAS on a GPU alone.
-    worker = Bench(report, ordinal, device, backend if backend == "triton" else device.library, seconds)
+    multipliers = [device.library if one == USUAL else one for one in backends or [USUAL]]
     describe(report, ordinal, device)
     unsupported = {name: device.unsupported(dtype) for name, dtype in DTYPES.items()}
     runnable = [name for name in dtypes or DTYPES if unsupported[name] is None]
@@ -265,11 +255,17 @@ def bench(
         from gpusmoke.workers.search import search
 
         try:
-            search(worker, leading(runnable), layouts, seconds)
+            search(worker, leading(runnable), layouts, seconds, multipliers[0])
         except RuntimeError as error:
             worker.leave_out("the search", error)
+    elif scope.startswith("kernels"):  # which a project may have dropped
+        chosen = importlib.import_module("gpusmoke.workers.kernels").prove(worker, runnable, shapes, "models" in scope)
+        if chosen:
+            measure(worker, chosen, seconds, bandwidth=False, triad=False)
     else:
-        chosen = items(runnable, [(m, n, k) for m, n, k in shapes or []], layouts, scope, device.kind == "cpu")
+        chosen = items(
+            runnable, [(m, n, k) for m, n, k in shapes or []], layouts, scope, device.kind == "cpu", multipliers
+        )
         copies = dtypes is None and shapes is None and scope in ("default", "full")
         measure(worker, chosen, seconds, copies, triad=scope == "full")
     report.fact(f"bench.{ordinal}.left_out", worker.left_out, "PyTorch")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -75,6 +76,10 @@ class Product:
             each = estimate(self.launch, self.device.timer)
         return each
 
+    def told(self) -> dict[str, str]:
+        """What its backend has to say of how it multiplied last: fields of a measurement."""
+        return getattr(self.multiply, "told", dict)()
+
     def rate(self, seconds: float) -> float:
         """TFLOP/s (TOP/s for int8) of a launch that takes so long."""
         return self.flop * self.batch / seconds / 1e12
@@ -112,6 +117,21 @@ def fits(device: Device, item: Item) -> bool:
     return bytes_needed(DTYPES[item.dtype], item.shape, device.l2_bytes) <= MEMORY_SHARE * device.free_bytes()
 
 
+def groups(device: Device, chosen: Sequence[Item]) -> list[list[Item]]:
+    """The items by format, in order; what the memory does not hold at once is split."""
+    room, parts = MEMORY_SHARE * device.free_bytes(), list[list[Item]]()
+    for _, same in itertools.groupby(chosen, key=lambda item: item.dtype):
+        parts.append([])
+        used = 0.0
+        for item in same:
+            used += (needed := bytes_needed(DTYPES[item.dtype], item.shape, device.l2_bytes))
+            if used > room and parts[-1]:
+                parts.append([])
+                used = needed
+            parts[-1].append(item)
+    return parts
+
+
 def pace(device: Device, item: Item, shape: Shape) -> float:
     """Seconds per multiply-add of a product like the item, but of this shape."""
     probe = Product(device, replace(item, shape=shape))
@@ -136,8 +156,8 @@ def scaled(device: Device, item: Item) -> Item:
     per_term = pace(device, item, (min(SMALLEST, *item.shape),) * 3)
     m, n, k = item.shape
     while m * n * k > SMALLEST**3:
-        whole = Item(item.dtype, (m, n, k), item.layout)
+        whole = replace(item, shape=(m, n, k))
         if fits(device, whole) and per_term * m * n * k <= LONGEST_PRODUCT_SECONDS:
             break
         m, n, k = m // 2, n // 2, k // 2
-    return Item(item.dtype, (m, n, k), item.layout)
+    return replace(item, shape=(m, n, k))

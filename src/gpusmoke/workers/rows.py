@@ -18,15 +18,15 @@ Row = dict[str, Json]
 def product_row(
     device: Device,
     gpu: int | None,
-    backend: str,
     item: Item,
     regime: str,
     value: float,
     rates: Sequence[float],
     telemetry: Row,
     verified: Row,
+    told: Row,
 ) -> Row:
-    """One product's measurement: `value` and `rates` in TFLOP/s (for int8 TOP/s)."""
+    """One product's measurement: `value` and `rates` in TFLOP/s (for int8 TOP/s); `told` is the backend's own word."""
     row = {
         "quantity": "matmul",
         "gpu": gpu,
@@ -35,7 +35,8 @@ def product_row(
         "shape": list(item.shape),
         "layout": item.layout,
         "regime": regime,
-        "backend": backend,
+        "backend": item.backend,
+        **told,
         "method": METHOD,
         "unit": "TOP/s" if item.dtype == "int8" else "TFLOP/s",
         "value": rounded(value),

@@ -14,8 +14,8 @@ import torch
 
 from gpusmoke.measuring.shapes import CUBE, Item, candidates
 from gpusmoke.measuring.statistics import mean, rounded
-from gpusmoke.workers.bench import CPU_WINDOW, WARM_WINDOW, Bench, groups
-from gpusmoke.workers.product import fits
+from gpusmoke.workers.bench import CPU_WINDOW, WARM_WINDOW, Bench
+from gpusmoke.workers.product import fits, groups
 
 SETTLE_SHARE, FINAL_SHARE = 0.15, 0.4  # of the time; the rungs have the rest, each as much as the next
 KEPT = 1 / 3  # of the candidates, from one rung to the next
@@ -29,15 +29,15 @@ FEWEST_ROUNDS = 3  # of a rung, of which the first is not counted: its queue hol
 CPU_SCALE, CPU_STEP = 32, 6  # a CPU is given shapes so much smaller, and so many fewer: to prepare them takes it long
 
 
-def search(worker: Bench, dtype: str, layouts: Sequence[str], seconds: float) -> None:
+def search(worker: Bench, dtype: str, layouts: Sequence[str], seconds: float, backend: str = "cublas") -> None:
     """Search all candidates in one format; reports rung by rung, and the finalists as measurements."""
     device, on_cpu = worker.device, worker.device.kind == "cpu"
     shapes = candidates()
     if on_cpu:
         shapes = [(m // CPU_SCALE, n // CPU_SCALE, k // CPU_SCALE) for m, n, k in shapes[::CPU_STEP]]
-    field = [Item(dtype, shape, layout) for layout in layouts for shape in shapes]
+    field = [Item(dtype, shape, layout, backend=backend) for layout in layouts for shape in shapes]
     field = [item for item in field if fits(device, item)]
-    cube = Item(dtype, CUBE, layouts[0])
+    cube = Item(dtype, CUBE, layouts[0], backend=backend)
     worker.report.step("in the search, settling")
     rung(worker, [cube] if fits(device, cube) and not on_cpu else field[:1], SETTLE_SHARE * seconds)
     sizes = [len(field)]

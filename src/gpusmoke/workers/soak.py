@@ -227,13 +227,13 @@ class Soak:
         row = product_row(
             self.device,
             self.ordinal if self.device.kind == "cuda" else None,
-            self.device.library,
-            self.item,
+            replace(self.item, backend=self.device.library),
             "settled",
             mean(rates),
             grouped(rates, math.ceil(len(rates) / POINTS)),
             telemetry.between(start, end),
             checked.to_json(),
+            {},
         )
         return {**row, **energy(telemetry.watts(start, end), row["value"]), "settled": resting}
 

@@ -65,7 +65,7 @@ def test_quick_is_one_product_here_and_json_is_alone_on_standard_output(kit, bar
         "dtypes": ["fp32"],
         "shapes": None,
         "layouts": ["NT"],
-        "backend": None,
+        "backends": None,
         "gpus": None,
     }
     m, n, k = record["measurements"][0]["shape"]
@@ -96,7 +96,9 @@ def test_require_gpu_fails_there_and_a_backend_says_what_it_can_not_do(kit, bare
     options = ["--dtype", "fp64", "--shape", "64", "--seconds", "1", "--backend", "triton", "--require-gpu"]
     done = kit("bench", *options, env=bare_root, timeout=120)
     assert done.returncode == 1
-    assert "fp64 64x64x64 NT was not measured: the Triton backend does not multiply in fp64" in flowing(done.stdout)
+    assert "fp64 64x64x64 NT triton was not measured: the Triton backend does not multiply in fp64" in flowing(
+        done.stdout
+    )
     assert "2 problems found: gpu-required, nothing-measured." in done.stdout
 
 
@@ -113,7 +115,14 @@ def flowing(text):
         (["--shape", "64,"], "argument --shape: '' is not a size"),
         (["--dtype", "fp32,fp9"], "argument --dtype: unknown number format 'fp9'; choose from bf16, fp16, fp8, int8"),
         (["--layout", "NT,XY"], "argument --layout: unknown layout 'XY'; choose from NT, NN, TN, TT"),
-        (["--backend", "nvcc"], "argument --backend: invalid choice: 'nvcc'"),
+        (
+            ["--backend", "cublas,cuda"],
+            "argument --backend: unknown backend 'cuda'; choose from cublas, triton, nvcc, ",
+        ),
+        (
+            ["--search", "--backend", "cublas,nvcc"],
+            "--search finds the fastest shape of one backend: name one with --backend",
+        ),
         (["--seconds", "0"], "argument --seconds"),
         (["--quick", "--full"], "argument --full: not allowed with argument --quick"),
         (["--search", "--quick"], "argument --quick: not allowed with argument --search"),

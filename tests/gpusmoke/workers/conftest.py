@@ -83,6 +83,9 @@ class Product:
     def rate(self, seconds):
         return self.flop / seconds / 1e12
 
+    def told(self):
+        return {}
+
     def verify(self, seconds):
         from gpusmoke.measuring.verify import Verification
 
@@ -102,7 +105,7 @@ def virtual(monkeypatch, listener):
         monkeypatch.setattr(bench, "scaled", lambda device, item: item)
         monkeypatch.setattr(bench, "guess", lambda device, item: Product(device, item).prepare())
         monkeypatch.setattr(search.torch.cuda, "synchronize", lambda: None)
-        worker = bench.Bench(listener, 0, device, "cublas", seconds)
+        worker = bench.Bench(listener, 0, device, seconds)
         worker.product = lambda item: Product(device, item)
         return worker
 

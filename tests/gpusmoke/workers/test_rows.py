@@ -27,7 +27,7 @@ def device(name=H100, multiprocessors=132, kind="cuda"):
 
 def row(regime="settled", dtype="bf16", value=683.8, telemetry=TELEMETRY, on=None):
     item = Item(dtype, (1024, 8448, 16384), "TN")
-    return product_row(on or device(), 0, "cublas", item, regime, value, RATES, telemetry, RIGHT.to_json())
+    return product_row(on or device(), 0, item, regime, value, RATES, telemetry, RIGHT.to_json(), {})
 
 
 def moved(quantity="memory-copy", rates=(3000.0, 3002.0, 2000.0), on=None):

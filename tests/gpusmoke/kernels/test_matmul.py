@@ -1,0 +1,93 @@
+"""The operator where there need not be a GPU."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from gpusmoke.kernels.matmul import laid_out, matmul, operand
+from gpusmoke.kernels.plan import FAMILIES
+from gpusmoke.measuring.dtypes import DTYPES
+from gpusmoke.measuring.verify import elementwise
+from gpusmoke.workers.kernels import SIZES, THIN, cases
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+KERNELS = [(family, dtype) for dtype, families in FAMILIES.items() for family in families]
+on_a_gpu = pytest.mark.parametrize("device", DEVICES[1:])  # none where there is none
+
+
+def uniform(rows, columns, device, dtype="bf16", seed=0):
+    generator = torch.Generator(device).manual_seed(seed)
+    return DTYPES[dtype].random(rows, columns, generator)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", FAMILIES)
+def test_it_is_the_product(device, dtype):
+    a, b = uniform(130, 72, device, dtype), uniform(72, 264, device, dtype, seed=1)
+    checked = elementwise(a, b.t(), matmul(a, b), DTYPES[dtype])
+    assert checked.passed, checked
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_it_is_a_whole_operator(device):
+    a, b = uniform(16, 24, device), uniform(24, 8, device)
+    torch.library.opcheck(matmul, (a, b), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_can_not_be_multiplied_is_refused_in_a_sentence(device):
+    a = uniform(4, 3, device)
+    with pytest.raises(ValueError, match=r"M x K and K x N, not \(4, 3\) and \(4, 3\)$"):
+        matmul(a, a)
+    with pytest.raises(ValueError, match=r"M x K and K x N, not \(4, 3\) and \(3,\)$"):
+        matmul(a, a[0])
+    with pytest.raises(
+        ValueError, match=r"both alike and on one device, not torch.bfloat16 on .* and torch.float16 on"
+    ):
+        matmul(a, a.t().half())
+    with pytest.raises(ValueError, match=r"takes bfloat16, float16 or float32, .*torch.float64"):
+        matmul(a.double(), a.t().double())
+
+
+def where(x):
+    return x.data_ptr(), x.shape, x.stride()
+
+
+@pytest.mark.parametrize(
+    ("view", "along_k", "stride"),
+    [
+        (lambda x: x, True, 48),
+        (lambda x: x.t(), False, 48),
+        (lambda x: x[:, 8:24], True, 48),
+        (lambda x: x[::2], True, 96),
+        (lambda x: x[:, ::2], True, 24),  # copied
+        (lambda x: x[:1, :5], True, 16),  # a single row: any stride will do, so one that is aligned
+        (lambda x: x[:, :1], True, 48),
+        (lambda x: x[:1].expand(32, 48), True, 48),  # copied: its rows are one
+        (lambda x: x[:, :1].expand(32, 48), True, 48),  # copied
+        (lambda x: x.as_strided((32, 48), (1, 1)), True, 48),  # copied: they overlap
+    ],
+)
+def test_an_operand_is_taken_as_it_lies_where_that_is_possible(view, along_k, stride):
+    whole = uniform(32, 48, "cpu")
+    mine = laid_out(view(whole))
+    assert torch.equal(mine, view(whole))
+    found = operand("bf16", where(mine))
+    assert (found.along_k, found.stride, found.address) == (along_k, stride, mine.data_ptr())
+    rows, columns = mine.shape if along_k else mine.shape[::-1]
+    if rows > 1:  # the very elements
+        flat = torch.as_strided(mine, (rows, columns), (stride, 1))
+        assert torch.equal(flat if along_k else flat.t(), mine)
+
+
+def test_the_random_products_hold_what_is_difficult():
+    found = [case for family, dtype in KERNELS for case in cases(family, DTYPES[dtype], 200)]
+    sizes = {size for case in found for size in case.shape}
+    assert {1, 2, 3, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 509, 1021} <= sizes
+    assert {case.shape for case in found if case.family == "mma"} >= set(THIN)
+    assert {case.layout for case in found if case.family == "hopper"} == {"NT", "NN", "TN", "TT"}
+    assert {case.other_stream for case in found} == {True, False}
+    assert any(1 in case.offsets for case in found if case.family == "mma")
+    assert len({case.shape for case in found}) > len(SIZES) * 10
