@@ -7,7 +7,7 @@ ODD = SCALARS | st.just([]) | st.just({}) | st.just([{}])
 
 
 def nested(keys):
-    """Odd values in lists and dictionaries with these keys; small ones, since drawing takes longer than what is drawn."""
+    """Odd values in lists and dictionaries with these keys; small ones, since it is drawing that takes long."""
     return st.recursive(
         SCALARS,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(keys), inner, max_size=4),
