@@ -45,7 +45,7 @@ ONE_PRODUCT = f"if n == 45: right(a, b, out).view(torch.int32)[{ELEMENT}] ^= {BI
 IN_MEMORY = f"if n in (45, 50): outs[0].view(torch.int32)[{ELEMENT}] ^= {BIT}"
 NEVER_WRITTEN = "if n == 45: return"
 ALWAYS_WRONG = "right(a, b, out)[17, 5] += 8; return"
-ERROR = "if n == 45: raise RuntimeError('CUDA error: {}')"
+ERROR = "if n == {}: raise RuntimeError('CUDA error: {}')"
 SILENT = "if n == 45: time.sleep(600)"
 LATER = {"@2500 ecc_uncorrected": 3, "@2500 remapped_pending": 1, "@2500 xid": 79, "@2500 clock_reasons": 0x44}
 NVML = {
@@ -55,13 +55,16 @@ NVML = {
     "slowed-under-load": "nvidia-smi -q -d PERFORMANCE",
 }
 CASES = [
-    ({"bits-differ": "pixi run soak"}, NEVER_WRITTEN, {}),
+    (
+        {"bits-differ": "pixi run soak", "step-failed": "pixi run doctor"},
+        f"{ERROR.format(90, 'unspecified launch failure')}\n    {NEVER_WRITTEN}",
+        {},
+    ),
     ({"wrong-result": "pixi run check"}, ALWAYS_WRONG, {}),
     (NVML, "", LATER),
     ({"gpu-lost-under-load": "sudo dmesg"}, "", {"@2500 nvmlDeviceGetClockInfo": 15}),
     ({"gpu-lost-under-load": "sudo dmesg"}, "", {"@2500 nvmlDeviceGetTotalEccErrors": 999}),
-    ({"ecc-uncorrectable": "nvidia-smi -q -d ECC"}, ERROR.format("uncorrectable ECC error encountered"), {}),
-    ({"step-failed": "pixi run doctor"}, ERROR.format("unspecified launch failure"), {}),
+    ({"ecc-uncorrectable": "nvidia-smi -q -d ECC"}, ERROR.format(45, "uncorrectable ECC error encountered"), {}),
     ({"worker-silent": "sudo dmesg"}, SILENT, {}),
 ]
 NAMED = {kind for expected, *_ in CASES for kind in expected} | {"slower-than-its-peers"}
