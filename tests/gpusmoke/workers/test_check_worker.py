@@ -1,5 +1,6 @@
 """What check's child does on a device: every step notices when the device returns something else."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -116,3 +117,8 @@ def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):
     seen = steps()
     assert list(seen) == ["copies", "bf16", "fp32"]
     assert seen["fp32"]["error_text"] == "CUDA error: an illegal memory access was encountered"
+
+
+def test_garbage_is_looked_for_again_once_pytorch_is_there():
+    pytorch.describe(Reporter())
+    assert gc.isenabled()
