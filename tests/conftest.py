@@ -1,11 +1,23 @@
-"""`--no-skips`: a test that did not run proves nothing, so in CI it fails, with its reason. And what runs first."""
+"""`--no-skips`: a test that did not run proves nothing, so in CI it fails, with its reason. Order and place, too."""
 
+import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 # A shell lets what it starts in the background ignore Ctrl-C, and every program would inherit that from the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Several test at a time, with programs of their own: threads of OpenMP that wait for each other keep cores busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Clones, checkouts and images are many thousand small files, which take a minute longer on a disk than in memory. They
+# stay on the disk where memory is scarce, as in a container, or where no program may be started in it.
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of one's own in it
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9 and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_addoption(parser):

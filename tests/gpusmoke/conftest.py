@@ -57,8 +57,6 @@ MACHINE_VARIABLES = (
     "PYTHONDONTWRITEBYTECODE",  # it starts many hundred times: to compile it each time takes longer than most tests
     "PYTORCH_",
 )
-# Others test at the same time; threads of OpenMP that wait for each other keep a core busy.
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 KERNEL_MODULE = """\
 NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (root@builder)
@@ -149,7 +147,7 @@ class Kit:
         """This process's environment without what tells about this machine's GPUs, Pixi or CI, and the changes."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(MACHINE_VARIABLES)}
         own = {"PATH": str(self.tools), "PYTHONPATH": str(SOURCES), "NO_COLOR": "1"}
-        return kept | ONE_THREAD | own | dict(changes or {})
+        return kept | own | dict(changes or {})
 
     def program(self, name: str, body: str) -> None:
         """Put a shell script on the program's PATH; it finds nothing there itself."""

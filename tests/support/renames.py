@@ -1,8 +1,11 @@
 """Clones of this repository to rename, and what rename's own tables say."""
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -20,21 +23,33 @@ NEEDS_GIT = [
 ]
 
 
+def git(folder, *arguments):
+    return subprocess.run([*GIT, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@functools.cache
+def original():
+    """What is cloned: this repository's files as they are here, also before they are committed."""
+    folder = tempfile.TemporaryDirectory()
+    for file in TRACKED:
+        if (ROOT / file).is_file():
+            copy = Path(folder.name, file)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, copy)
+    for command in (["init", "-q", "--template="], ["add", "-A"], ["commit", "-qm", "a"]):
+        git(folder.name, *command)
+    return folder
+
+
 class Clone:
     """What somebody has cloned."""
 
     def __init__(self, root):
         self.root = root
-        for file in TRACKED:
-            if (ROOT / file).is_file():  # as it is here, also before it is committed
-                (root / file).parent.mkdir(parents=True, exist_ok=True)
-                (root / file).write_bytes((ROOT / file).read_bytes())
-        self.git("init", "-q", "--template=")
-        self.commit()
+        git(root.parent, "clone", "-q", "--template=", original().name, root)
 
     def git(self, *arguments):
-        done = subprocess.run([*GIT, *arguments], cwd=self.root, capture_output=True, text=True, timeout=60, check=True)
-        return done.stdout
+        return git(self.root, *arguments)
 
     def commit(self):
         self.git("add", "-A")

@@ -81,9 +81,13 @@ class Runner:
         payload: dict | None = None,
         labels: tuple[str, ...] = (),
         workflow: str = "ci",
+        job: str = "",
         **told: str,
     ) -> Run:
-        """Run it on this event. Names in lower case are variables of the repository, others of the environment."""
+        """Run it on this event, or only that job with those it needs.
+
+        Names in lower case are variables of the repository, others of the environment.
+        """
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(self.repository)]
         commit, pack = ["commit", "-qm", "a", "--allow-empty"], ["repack", "-adq"]  # each checkout copies all files
         for command in (["init", "-q", "-b", "main", "--template="], ["add", "-A"], commit, pack):
@@ -98,6 +102,7 @@ class Runner:
         environment |= {name: value for name, value in told.items() if name.isupper()}
         variables = {name.upper(): value for name, value in told.items() if name.islower()}
         command = [str(act()), event, "-C", str(self.repository), "-W", f".github/workflows/{workflow}.yml"]
+        command += ["-j", job] if job else []
         command += ["--eventpath", str(self.folder / "event.json"), "--action-cache-path", str(self.folder / "cache")]
         command += ["--json", "--verbose", "--rm", "--no-cache-server", "--actor", "me", *NO_FILES]
         command += [word for label in (*LABELS, *labels) for word in ("-P", f"{label}=-self-hosted")]

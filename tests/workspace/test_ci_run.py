@@ -102,8 +102,6 @@ def test_runner_and_environments_may_be_lists(shorter):
         ({"PIXI_FAILS": "gpusmoke smoke"}, "gpu", "failure"),
         ({"PIXI_FAILS": "lock --check"}, "lock", "skipped"),
         ({"PIXI_PASSES": "run -e cuda13 check"}, "refusals", "success"),
-        ({"PIXI_PASSES": "check --require-gpu"}, "refusals", "success"),
-        ({"PIXI_PASSES": "compare .*wrong.json"}, "refusals", "success"),
     ],
 )
 def test_a_job_that_did_not_end_as_it_must_closes_the_gate(shorter, told, failed, gpu):
@@ -112,6 +110,13 @@ def test_a_job_that_did_not_end_as_it_must_closes_the_gate(shorter, told, failed
     assert (run.jobs[failed], run.jobs["gpu"], run.jobs["gate"]) == ("failure", gpu, "failure"), run.text
     said = [text for job, text in run.annotations if job == "gate"]
     assert any(f"Job '{failed}' ended with 'failure'" in text for text in said)
+
+
+@pytest.mark.parametrize("command", ["check --require-gpu", "compare .*wrong.json"])
+def test_whatever_passes_that_must_fail_is_a_failure(shorter, command):
+    run = shorter("push", job="refusals", PIXI_PASSES=command)
+    assert (run.code, run.jobs) == (1, {"lock": "success", "refusals": "failure"}), run.text
+    assert any("had to end with 1" in line for line in run.text.splitlines())
 
 
 @pytest.mark.parametrize("inputs", ["environment: cuda13", f"python: {STAND_INS}/python"])

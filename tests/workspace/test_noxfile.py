@@ -23,6 +23,16 @@ def only(requirement, action):
     return f"case $* in *{requirement}*) {action} ;; esac"
 
 
+def until(file):
+    """What lets it wait for a file."""
+    return f'until [[ -e "{file}" ]]; do sleep 0.05; done'
+
+
+def waits(process):
+    """Whether it says that it waits for another; else it comes to its end."""
+    return any("waiting for another run" in line for line in process.stderr)
+
+
 def nox(*arguments, folder=ROOT, **settings):
     return subprocess.run(
         [sys.executable, "-m", "nox", "--noxfile", folder / "noxfile.py", *arguments],
@@ -48,7 +58,7 @@ class TestEnvironments:
         clone.has_python()
         for task in ("doctor", "report", "check", "bench", "smoke"):
             assert clone.run(task).returncode == 0
-        assert clone.run("test").returncode == 5, "pytest's own for a folder without tests"
+        assert clone.run("test", "-n0").returncode == 5, "pytest's own for a folder without tests"
         assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py", "nvidia-ml-py"]
 
     def test_rename_needs_the_small_one(self, clone):
@@ -121,29 +131,32 @@ class TestEnvironments:
         ]
         assert sorted(path.name for path in (clone.root / ".nox" / "tools").iterdir()) == ["bin", "stamp"]
 
-    def test_two_runs_at_once_install_once(self, clone):
+    def test_two_runs_at_once_install_once(self, clone, tmp_path):
         clone.has_python()
         clone.run("doctor")
-        slow = only("torch==", "sleep 2")
-        first = clone.start("check", STAND_IN_PIP=slow)
+        first = clone.start("check", STAND_IN_PIP=only("torch==", until(tmp_path / "go")))
         while len(clone.installed) < 3:
             time.sleep(0.05)
-        second = clone.run("check", STAND_IN_PIP=slow)
-        first.communicate(timeout=30)
+        second = clone.start("check")
+        assert waits(second)
+        (tmp_path / "go").touch()
+        for process in (first, second):
+            process.communicate(timeout=30)
         assert (first.returncode, second.returncode) == (0, 0)
-        assert "waiting for another run" in second.stderr
         assert len(clone.installed) == 3
 
-    def test_a_pip_that_outlives_its_run_is_waited_for(self, clone):
+    def test_a_pip_that_outlives_its_run_is_waited_for(self, clone, tmp_path):
         clone.has_python()
         clone.run("doctor")
-        first = clone.start("check", STAND_IN_PIP=only("torch==", "sleep 2"))
+        first = clone.start("check", STAND_IN_PIP=only("torch==", until(tmp_path / "go")))
         while len(clone.installed) < 3:
             time.sleep(0.05)
         first.kill()
-        second = clone.run("check")
+        second = clone.start("check")
+        assert waits(second)
+        (tmp_path / "go").touch()
+        second.communicate(timeout=30)
         assert second.returncode == 0
-        assert "waiting for another run" in second.stderr
 
     def test_help_needs_no_pytorch(self, clone):
         clone.has_python()

@@ -1,6 +1,7 @@
 """What rename takes out, part by part and platform by platform, in clones of this repository."""
 
 import ast
+import functools
 import json
 import re
 import tomllib
@@ -18,15 +19,21 @@ def clone(tmp_path):
     return Clone(tmp_path / "my clone")
 
 
+@functools.cache  # most files are the same in all clones, and to parse all of them takes a second
+def imported(text):
+    """Each module that this Python imports, also late."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
 def imports(clone):
-    """Each module of the kit or of the tests' own that a Python file of the clone imports, also late."""
-    for file in (file for file in clone.left() if file.endswith(".py")):
-        for node in ast.walk(ast.parse(clone.read(file))):
-            if isinstance(node, ast.Import):
-                yield from ((file, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield file, node.module
-                yield from ((file, f"{node.module}.{alias.name}") for alias in node.names)
+    """The Python files of the clone, each with every module that it imports."""
+    return {(file, name) for file in clone.left() if file.endswith(".py") for name in imported(clone.read(file))}
 
 
 def is_module(clone, name):
@@ -63,8 +70,7 @@ class TestParts:
         going = KEEPABLE if part == "all" else [part]
         going = [name for name in KEEPABLE if name in going or set(going) & set(PARTS[name].get("with", []))]
         clone.renamed("my-project", *(word for name in KEEPABLE if name not in going for word in ("--keep", name)))
-        missing = {(file, module) for file, module in imports(clone) if not is_module(clone, module)}
-        assert missing == set()
+        assert {(file, module) for file, module in imports(clone) if not is_module(clone, module)} == set()
         helped, listed = (
             clone.python("-m", "gpusmoke", *args) for args in (["--help"], ["doctor", "--list", "--json"])
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 import warnings
 
@@ -19,12 +20,15 @@ def describe(report: Reporter) -> bool | None:
     report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
     package = conda_pytorch()
     report.fact("torch.package", package, "conda-meta", None if package else "no package of conda's")
+    gc.disable()  # what an import makes stays: to look for garbage in it takes a sixth of its time
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything from OSError to SyntaxError
         report.fact("torch.version", None, "import torch", f"{type(error).__name__}: {error}"[:500])
         report.fact("torch.libraries", library_facts(), "/proc/self/maps")
         return None
+    finally:
+        gc.enable()
     report.fact("torch.version", torch.__version__, "torch.__version__")
     report.fact("torch.cuda", torch.version.cuda, "torch.version.cuda", None if torch.version.cuda else "a CPU build")
     report.step("in torch.cuda.is_available()")

@@ -156,14 +156,17 @@ def test_a_child_ends_when_its_parent_is_killed(waiting):
     pytest.fail("the child outlived its parent")
 
 
-def test_a_module_of_the_users_folder_is_not_taken_for_another(kit, driver, fake_root):
+def test_a_module_of_the_users_folder_is_not_taken_for_another(kit, driver, fake_root, tmp_path):
     for name in ("torch", "json", "pynvml", "queue"):
         (kit.cwd / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    (tmp_path / "torch.py").write_text("raise ImportError('the right one')")
     env = kit.environment(driver() | {"GPUSMOKE_ROOT": str(fake_root)})
+    env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
     command = [sys.executable, "-P", "-m", "gpusmoke", "check", "--json"]
     done = subprocess.run(command, env=env, cwd=kit.cwd, capture_output=True, text=True, timeout=120, check=False)
     facts = json.loads(done.stdout)["facts"]
     assert facts["nvml.driver_version"]["value"] == "580.159.04"
+    assert facts["torch.version"]["reason"] == "ImportError: the right one"
     assert "the wrong one" not in done.stdout
 
 

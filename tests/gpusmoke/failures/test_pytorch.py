@@ -31,10 +31,12 @@ def gpu(*more, **properties):
     return "\n".join([PLAY.format(", ".join(f"{key}={value!r}" for key, value in properties.items())), *more])
 
 
-def cuda_errors(in_bf16, in_fp32):
-    """A GPU on which products end with an error of CUDA, in PyTorch's words."""
-    said = f"'CUDA error: ' + {[in_bf16, in_fp32]!r}[a.dtype.itemsize == 4] + '\\nCompile with `TORCH_USE_CUDA_DSA`'"
-    return gpu(f"def mm(a, b, out): raise RuntimeError({said})", "torch.mm = mm")
+def cuda_errors(*texts):
+    """What makes each step, of which the products are the last two, end with an error of CUDA, in PyTorch's words."""
+    return f"""texts = {list(texts)!r}
+def fail(*_, **__): raise RuntimeError('CUDA error: ' + texts.pop(0) + '\\nCompile with `TORCH_USE_CUDA_DSA`')
+torch.mm = fail
+if len(texts) == 3: torch.Tensor.clone = fail"""
 
 
 # What each machine is found to have, with the beginning of the first advice; and what it is made of.
@@ -48,25 +50,31 @@ MACHINES = [
         SHADOWED,
     ),
     (
-        {"arch-not-in-build": "pixi run audit --gpu 9.0", "ecc-uncorrectable": "nvidia-smi -q -d ECC"},
-        cuda_errors("no kernel image is available for execution on the device", "uncorrectable ECC error encountered"),
-        {},
-    ),
-    (
-        {"ptx-too-new": "nvcc --version", "jit-compiler-missing": "ldconfig -p"},
-        cuda_errors(
-            "the provided PTX was compiled with an unsupported toolchain.", "PTX JIT compiler library not found"
+        {
+            "arch-not-in-build": "pixi run audit --gpu 9.0",
+            "ecc-uncorrectable": "nvidia-smi -q -d ECC",
+            "ptx-too-new": "nvcc --version",
+        },
+        gpu(
+            cuda_errors(
+                "no kernel image is available for execution on the device",
+                "uncorrectable ECC error encountered",
+                "the provided PTX was compiled with an unsupported toolchain.",
+            )
         ),
         {},
     ),
     (
-        {"invalid-kernel-image": "nvcc -gencode", "invalid-ptx": "nvcc -gencode"},
-        cuda_errors("device kernel image is invalid", "a PTX JIT compilation failed"),
-        {},
-    ),
-    (
-        {"device-busy": "nvidia-smi -q -d COMPUTE", "step-failed": "pixi run doctor"},
-        cuda_errors("CUDA-capable device(s) is/are busy or unavailable", "words that no driver knows"),
+        {
+            "jit-compiler-missing": "ldconfig -p",
+            "invalid-kernel-image": "nvcc -gencode",
+            "invalid-ptx": "nvcc -gencode",
+        },
+        gpu(
+            cuda_errors(
+                "PTX JIT compiler library not found", "device kernel image is invalid", "a PTX JIT compilation failed"
+            )
+        ),
         {},
     ),
     (
@@ -75,10 +83,13 @@ MACHINES = [
             "two-torches": "pixi list torch",
             "cudart-mismatch": "unset LD_LIBRARY_PATH",
             "cudnn-mismatch": "unset LD_LIBRARY_PATH",
+            "device-busy": "nvidia-smi -q -d COMPUTE",
+            "step-failed": "pixi run doctor",
         },
         gpu(
             f"def version(): raise RuntimeError({OLD_CUDNN!r})",
             "torch.backends.cudnn.version = version",
+            cuda_errors("CUDA-capable device(s) is/are busy or unavailable", "words that no driver knows"),
             architectures=["sm_75", "sm_80"],
         ),
         {"laid": SECOND, "env": SHADOWED["env"]},
@@ -143,7 +154,8 @@ def test_a_gpu_that_is_well_gives_no_alarm(check):
 
 def test_gpus_that_fail_do_not_keep_another_from_reporting(check, named):
     faults = [f"if '\"ordinal\": {n}' in sys.orig_argv[-1]: {fault}" for n, fault in enumerate(ON_ONE_GPU.values(), 1)]
-    done = check(gpu(*faults, count=4), state={"devices": 4})
+    # The first ends before it has imported PyTorch, which takes seconds.
+    done = check("\n".join([faults[0], gpu(*faults[1:], count=4)]), state={"devices": 4})
     for ordinal, kind in enumerate(ON_ONE_GPU, 1):
         assert named(done, kind, FIRST[kind])["gpu"] == ordinal
     found = json.loads(done.stdout)["findings"]

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from odd import nested
 
 from gpusmoke.facts import Fact, Facts
 from gpusmoke.findings import catalogue, problems
@@ -126,43 +127,11 @@ NAMES = [
     "request.build_cuda",
     "env.CONDA_OVERRIDE_CUDA",
 ]
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "code",
-                    "name",
-                    "text",
-                    "cuda",
-                    "subdir",
-                    "environment",
-                    "default",
-                    "memory_mib",
-                    "uuid",
-                    "index",
-                    "error",
-                    "unread",
-                    "clock_reasons",
-                    "remapped_rows",
-                    "pending",
-                    "processes",
-                    "pid",
-                    "power_limit_w",
-                    "power_limit_default_w",
-                    "recovery_action",
-                    "memory_used_mib",
-                    "mig_mode",
-                    "mig_devices",
-                ]
-            ),
-            inner,
-        )
-    ),
-    max_leaves=8,
-)
+KEYS = """
+code name text cuda subdir environment default memory_mib uuid index error unread clock_reasons remapped_rows pending
+processes pid power_limit_w power_limit_default_w recovery_action memory_used_mib mig_mode mig_devices
+"""
+ODD = nested(KEYS.split())
 VALUES = ODD | st.sampled_from(list(HEALTHY.values())) | st.sampled_from(list(CPU_ONLY.values()))
 
 

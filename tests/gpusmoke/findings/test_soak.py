@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from odd import nested
 
 from gpusmoke.facts import Fact, Facts
 from gpusmoke.findings import catalogue
@@ -172,11 +173,7 @@ def test_an_interrupted_run_tells_what_the_devices_showed_and_no_more():
     assert [one.id for one in seen(crashed, [])] == ["soaked"]
 
 
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*GOOD, *ROW, *WRONG, "what", "names"]), inner),
-    max_leaves=8,
-)
+ODD = nested([*GOOD, *ROW, *WRONG, "what", "names"])
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)

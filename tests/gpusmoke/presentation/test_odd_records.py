@@ -5,7 +5,6 @@ import re
 import string
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from gpusmoke.facts import Facts
@@ -25,21 +24,25 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300, 1e-300, 0, -684.0, 10**400, True])
-def test_a_rate_that_makes_no_sense_is_left_out_and_the_others_are_drawn(made_record, value, harmless):
+def test_a_rate_that_makes_no_sense_is_left_out_and_the_others_are_drawn(made_record, harmless):
     record = made_record()
+    odd = [float("nan"), float("inf"), -float("inf"), 1e300, 1e-300, 0, -684.0, 10**400, True]
     rows = [
-        row | dict.fromkeys(("value", "p10", "datasheet", "percent_of_datasheet"), value)
-        for row in record.measurements[:2]
+        row | dict.fromkeys(("value", "p10", "datasheet", "percent_of_datasheet"), odd[at // 2])
+        for at, row in enumerate(record.measurements[: 2 * len(odd)])  # burst and settled
     ]
-    held = {name: [value, *column[1:]] for name, column in record.facts.row("bench.0.timeline").items()}
+    held = {name: [*odd, *column[len(odd) :]] for name, column in record.facts.row("bench.0.timeline").items()}
     fact = record.facts["bench.0.timeline"]._replace(value=held)
-    odd = record._replace(
-        measurements=[*rows, *record.measurements[2:]], facts=record.facts.with_facts({"bench.0.timeline": fact})
+    parsed = harmless(
+        render(
+            record._replace(
+                measurements=[*rows, *record.measurements[len(rows) :]],
+                facts=record.facts.with_facts({"bench.0.timeline": fact}),
+            )
+        )
     )
-    parsed = harmless(render(odd))
     assert parsed.tags["svg"] == PLOTS
-    assert "Bars for 10 products" in parsed.text
+    assert "Bars for 2 products" in parsed.text
 
 
 text = st.one_of(st.sampled_from(NASTY), st.text(st.characters(), max_size=12))

@@ -80,7 +80,7 @@ def test_the_same_record_gives_the_same_page(page, made_record):
 
 def test_problems_come_before_what_is_well_and_have_their_advice(made_record, harmless):
     problem = finding("clock-held-down", ["nvml: 0x80 (NVML)"], gpu=0, reasons="hardware power brake")
-    parsed = harmless(render(made_record()._replace(findings=[*made_record().findings, problem])))
+    parsed = harmless(render(made_record()._replace(findings=[*made_record().findings, problem], measurements=[])))
     text = parsed.text
     assert "1 problem found: clock-held-down." in text
     assert text.index("The clock was held down") < text.index("GPU 0: Made-up GPU 1000: ")
@@ -95,7 +95,7 @@ def test_that_cuda_was_not_exercised_stands_before_everything_else(harmless):
 
 
 def test_what_failed_its_verification_is_marked(page, made_record):
-    rows = [dict(row) for row in made_record().measurements]
+    rows = [dict(row) for row in made_record().measurements[:2]]
     assert 'class="wrong"' not in page
     rows[0]["verified"] = {**rows[0]["verified"], "passed": False}
     page = render(made_record()._replace(measurements=rows))
@@ -107,7 +107,7 @@ def test_an_interrupted_run_is_not_healthy(harmless):
 
 
 def test_hours_are_not_shown_in_seconds(made_record):
-    record = made_record()
+    record = made_record()._replace(measurements=made_record().measurements[:1])
     line = dict(record.facts.row("bench.0.timeline"))
     for factor, unit in ((1, "seconds"), (60, "minutes"), (3600, "hours")):
         long = {**line, "seconds": [factor * at for at in line["seconds"]]}
@@ -119,8 +119,9 @@ def test_hours_are_not_shown_in_seconds(made_record):
 
 def test_it_links_to_the_document_that_lies_in_the_same_repository(made_record, tmp_path):
     assert (ROOT / "docs/measuring.md").is_file()
-    assert 'href="../docs/measuring.md"' in render(made_record(), ROOT / "results")
-    assert 'href="../docs' not in render(made_record(), tmp_path)
+    record = made_record()._replace(measurements=made_record().measurements[:1])
+    assert 'href="../docs/measuring.md"' in render(record, ROOT / "results")
+    assert 'href="../docs' not in render(record, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What check's child does on a device: every step notices when the device returns something else."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from gpusmoke.workers import pytorch  # noqa: E402 - needs torch
 from gpusmoke.workers.check import exercise  # noqa: E402 - needs torch
 
 
@@ -84,18 +86,27 @@ def test_the_number_of_an_error_is_kept(monkeypatch, error, code):
     assert steps()["fp32"]["error_code"] == code
 
 
+TEXTS = {
+    "no kernel image is available for execution on the device": 209,
+    "system not yet initialized": 802,
+    "something new": None,
+}
+
+
 @pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux")
 def test_where_pytorch_tells_no_number_the_drivers_own_text_is_looked_up(driver):
-    texts = {
-        "CUDA error: no kernel image is available for execution on the device\nCompile with …": 209,
-        "CUDA driver error: system not yet initialized": 802,
-        "CUDA error: something new": None,
-    }
-    program = "from gpusmoke.workers.pytorch import error_code; import json\n"
-    program += f"print(json.dumps([error_code(RuntimeError(text)) for text in {list(texts)!r}]))"
+    program = "from gpusmoke.workers.pytorch import error_number; import json\n"
+    program += f"print(json.dumps([error_number(text) for text in {list(TEXTS)!r}]))"
     command = [sys.executable, "-P", "-c", program]
     done = subprocess.run(command, env=driver(), capture_output=True, text=True, timeout=120, check=True)
-    assert json.loads(done.stdout) == list(texts.values())
+    assert json.loads(done.stdout) == list(TEXTS.values())
+
+
+@pytest.mark.parametrize("said", ["CUDA error: {}\nCompile with …", "CUDA driver error: {}"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_drivers_text_stands_in_pytorchs(monkeypatch, said, text):
+    monkeypatch.setattr(pytorch, "error_number", TEXTS.__getitem__)
+    assert pytorch.error_code(RuntimeError(said.format(text))) == TEXTS[text]
 
 
 def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):
@@ -106,3 +117,8 @@ def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):
     seen = steps()
     assert list(seen) == ["copies", "bf16", "fp32"]
     assert seen["fp32"]["error_text"] == "CUDA error: an illegal memory access was encountered"
+
+
+def test_garbage_is_looked_for_again_once_pytorch_is_there():
+    pytorch.describe(Reporter())
+    assert gc.isenabled()
