@@ -50,7 +50,6 @@ ALONE = {"128x256": (1, 4, 1.0)}
 SMALL = {"128x128": (1, 6, 1.0)}
 STEP_OF_32 = (MMA, "constexpr int BK = 64, STAGES = 3;", "constexpr int BK = 32, STAGES = 4;")
 NO_SWIZZLE = (MMA, "(row * CHUNKS + (at ^ mask)) * CHUNK", "(row * CHUNKS + at + 0 * mask) * CHUNK")
-SCALAR_LOADS = (MMA, "LAYOUTS(matmul_mma_bf16, __nv_bfloat16, true)", "LAYOUTS(matmul_mma_bf16, __nv_bfloat16, false)")
 RUNGS = [
     Rung("matmul_hopper", "hopper", overlap=True),
     Rung("launches that do not overlap", "hopper"),
@@ -69,7 +68,6 @@ RUNGS = [
     Rung("K in steps of 32", "mma", [STEP_OF_32], shared_bytes=4 * 384 * 32 * 2),
     Rung("no swizzle", "mma", [STEP_OF_32, NO_SWIZZLE], shared_bytes=4 * 384 * 32 * 2),
     Rung("two stages for four", "mma", [(MMA, STEP_OF_32[1], "constexpr int BK = 32, STAGES = 2;"), NO_SWIZZLE]),
-    Rung("element by element", "mma", [STEP_OF_32, NO_SWIZZLE, SCALAR_LOADS], shared_bytes=4 * 384 * 32 * 2),
 ]
 
 

@@ -27,10 +27,9 @@ MMA_BARRIER = "                __syncthreads();\n"
 # all threads come to.
 FAULTS = [
     ("memcheck", "simt", SIMT, "if (at < m && to < n)", "if (at < m + 64 && to < n)"),
-    ("memcheck", "mma", MMA, "            if (at >= m)\n                continue;\n", ""),
+    ("memcheck", "mma", MMA, "at < m ? n - to - j * 8 : 0", "n - to - j * 8"),
     ("racecheck", "simt", SIMT, SIMT_BARRIER, SIMT_BARRIER.replace("__syncthreads", "__syncwarp")),
     ("racecheck", "mma", MMA, MMA_BARRIER, MMA_BARRIER.replace("__syncthreads", "__syncwarp")),
-    ("synccheck", "simt", SIMT, SIMT_BARRIER, SIMT_BARRIER.replace("__", "if (threadIdx.x < 99) __")),
     ("synccheck", "mma", MMA, MMA_BARRIER, MMA_BARRIER.replace("__", "if (threadIdx.x % 32 < 16) __")),
 ]
 # Every kernel of a family by turns: layouts, formats, edges, several tiles.

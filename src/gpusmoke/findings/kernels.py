@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json, objects
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.exercise import gpu_of, ordinals, wrong_result
+from gpusmoke.findings.driver import driver
+from gpusmoke.findings.exercise import devices_used, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.rates import judge as judge_rates
 
 PRODUCT = ("dtype", "shape", "layout", "regime")
@@ -66,6 +67,8 @@ def mean(values: Sequence[float]) -> float:
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
     """Every finding of `kernels`: those of bench, and how the kernels fared."""
+    if devices_used(facts) == ["cpu"]:
+        return [finding("kernels-need-gpu", facts.evidence("torch.available", "cuda.init")), *driver(facts)]
     found = judge_rates(facts, measurements)
     for ordinal in ordinals(facts, "bench"):
         found += kernels(facts, ordinal)

@@ -3,26 +3,12 @@
 
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-using u32 = unsigned int;
-using u64 = unsigned long long;
-
-template <typename T>
-constexpr bool is_bf16 = false;
-template <>
-constexpr bool is_bf16<__nv_bfloat16> = true;
+#include "common.cuh"
 
 // What cuTensorMapEncodeTiled fills: where a matrix lies, and which box of it one copy takes.
 struct alignas(64) TensorMap {
     unsigned char opaque[128];
 };
-
-__device__ inline u32 shared_address(const void *pointer)
-{
-    return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
 
 // ── Barriers in shared memory ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,16 +249,4 @@ __device__ inline void store_matrices(void *row, u32 first, u32 second, u32 thir
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)),
                  "r"(first), "r"(second), "r"(third), "r"(fourth)
                  : "memory");
-}
-
-// Two floats, rounded to nearest; the first one at the lower address.
-template <typename T>
-__device__ inline u32 pack(float low, float high)
-{
-    u32 both;
-    if constexpr (is_bf16<T>)
-        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    else
-        asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    return both;
 }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gpusmoke.kernels.plan import VECTOR_BYTES, Operand, Plan, plan
+from gpusmoke.kernels.plan import Plan, plan
 from gpusmoke.kernels.simt import Matrix, launch_of
 from gpusmoke.kernels.tensor_map import BOX, tensor_map
 from gpusmoke.launch import Argument, Launch, kernel
 
 HERE = Path(__file__).parent
 FORMATS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+VECTOR_BYTES, VECTOR = 16, 8  # and 16-bit elements, that the copy engine and cp.async move at once
 STORED_ROWS = 16  # of a box that a warp of matmul_hopper.cu stores
 
 Where = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -70,56 +72,45 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, family: str | None = None) -> Pl
     if out.numel() == 0 or a.shape[1] == 0:
         out.zero_()
         return "there is nothing to multiply"
-    where = [(one.data_ptr(), one.shape, one.stride()) for one in (laid_out(a), laid_out(b).t(), out)]
+    given = (a, b.t(), out)
+    used = given if out.dtype == torch.float32 else (aligned(given[0]), aligned(given[1]), with_room(out))
+    where = [(one.data_ptr(), one.shape, one.stride()) for one in used]
     prepared = prepare(FORMATS[out.dtype], *where, device, family)
     if isinstance(prepared, str):
         return prepared
     chosen, launch = prepared
     launch(torch.cuda.current_stream().cuda_stream)
+    if used[2] is not out:
+        out.copy_(used[2][:, : out.shape[1]])
+    copied = [name for name, one, was in zip("ABC", used, given, strict=True) if one is not was]
+    if copied:
+        return replace(chosen, note=f"copied, for rows that are multiples of 16 bytes: {', '.join(copied)}")
     return chosen
 
 
-@functools.lru_cache(maxsize=1024)
-def prepare(dtype: str, a: Where, b: Where, out: Where, device: int, family: str | None) -> tuple[Plan, Launch] | str:
-    """The plan and what launches it on the current device, or why there is none; a M x K, b N x K, out M x N.
+def aligned(x: Tensor) -> Tensor:
+    """An operand, copied where neither rows nor columns are consecutive, or they don't begin at multiples of 16 bytes.
 
-    Kept, since making it takes longer than a small product. It depends on where operands are, not on what they hold.
+    That, or one element at a time: on an H100 the latter makes the product ten times slower.
     """
-    properties = torch.cuda.get_device_properties(device)
-    shape = (a[1][0], b[1][0], a[1][1])
-    left, right, result = operands = (operand(dtype, a), operand(dtype, b), operand(dtype, out))
-    capability = (properties.major, properties.minor)
-    chosen = plan(capability, properties.multi_processor_count, dtype, shape, operands, family)
-    if isinstance(chosen, str):
-        return chosen
-    if chosen.family == "simt":
-        matrices = (Matrix(a[0], *a[2]), Matrix(b[0], *b[2]))
-        return chosen, launch_of(shape, matrices, (result.address, result.stride), chosen.architecture)
-    m, n, k = shape
-    sizes: list[Argument] = [*map(ctypes.c_int, shape)]
-    if chosen.family == "hopper":
-        maps = [
-            tensor_map(dtype, one.address, *((rows, k) if one.along_k else (k, rows)), one.stride, BOX)
-            for one, rows in ((left, m), (right, n))
-        ]
-        maps.append(tensor_map(dtype, result.address, m, n, result.stride, STORED_ROWS))
-        arguments = [*maps, *sizes]
-    else:
-        pointers = [ctypes.c_void_p(one.address) for one in operands]
-        arguments = [*pointers, *sizes, *(ctypes.c_longlong(one.stride) for one in operands)]
-    function = kernel(HERE / f"matmul_{chosen.family}.cu", chosen.architecture, chosen.kernel)
-    launch = Launch(
-        function, chosen.grid, (chosen.threads, 1, 1), arguments, chosen.shared_bytes, chosen.family == "hopper"
-    )
-    return chosen, launch
-
-
-def laid_out(x: Tensor) -> Tensor:
-    """The matrix, copied where neither its rows nor its columns are consecutive, or where they overlap."""
     rows, columns = x.shape
-    down, across = x.stride()
-    fits = along_rows(x.shape, x.stride()) or ((down == 1 or rows == 1) and (across >= rows or columns == 1))
-    return x if fits else x.contiguous()
+    fits = along_rows(x.shape, x.stride()) or along_rows((columns, rows), x.stride()[::-1])
+    if fits and x.data_ptr() % VECTOR_BYTES == 0 and lies(x.shape, x.stride())[1] % VECTOR == 0:
+        return x
+    return x.new_empty(rows, padded(columns))[:, :columns].copy_(x)
+
+
+def with_room(out: Tensor) -> Tensor:
+    """The result, or something wider to be copied from: the copy engine of a Hopper GPU writes 16 bytes at a time."""
+    stride = lies(out.shape, out.stride())[1]
+    if out.data_ptr() % VECTOR_BYTES == 0 and stride % VECTOR == 0 and out.shape[1] % VECTOR == 0:
+        return out
+    return out.new_empty(out.shape[0], padded(out.shape[1]))
+
+
+def padded(length: int) -> int:
+    """The next multiple of 16 bytes, in 16-bit elements."""
+    return -(-length // VECTOR) * VECTOR
 
 
 def along_rows(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
@@ -127,11 +118,44 @@ def along_rows(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return (strides[1] == 1 or shape[1] == 1) and (strides[0] >= shape[1] or shape[0] == 1)
 
 
-def operand(dtype: str, where: Where) -> Operand:
-    """How a matrix lies; a single row may have any stride, and is given one that suits all."""
-    address, shape, strides = where
-    along_k = along_rows(shape, strides)
-    rows, length, stride = (*shape, strides[0]) if along_k else (*shape[::-1], strides[1])
-    if rows == 1:
-        stride = (length + VECTOR_BYTES - 1) // VECTOR_BYTES * VECTOR_BYTES
-    return Operand(address, along_k, stride, 4 if dtype == "fp32" else 2)
+def lies(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int]:
+    """Whether the rows are consecutive, else the columns are, and how far one is from the next.
+
+    A single one may have any stride, and is given one that suits all.
+    """
+    along = along_rows(shape, strides)
+    count, length, stride = (*shape, strides[0]) if along else (*shape[::-1], strides[1])
+    return along, padded(length) if count == 1 else stride
+
+
+@functools.lru_cache(maxsize=1024)
+def prepare(dtype: str, a: Where, b: Where, out: Where, device: int, family: str | None) -> tuple[Plan, Launch] | str:
+    """The plan and what launches it on the current device, or why there is none; a M x K, b N x K, out M x N or wider.
+
+    Kept, since making it takes longer than a small product. It depends on where operands are, not on what they hold.
+    """
+    properties = torch.cuda.get_device_properties(device)
+    (m, k), (n, _), (_, width) = a[1], b[1], out[1]
+    (a_along_k, a_stride), (b_along_k, b_stride), (_, stride) = (lies(*one[1:]) for one in (a, b, out))
+    layout = ("n" if a_along_k else "t") + ("t" if b_along_k else "n")
+    capability, shape = (properties.major, properties.minor), (m, n, k)
+    chosen = plan(capability, properties.multi_processor_count, dtype, shape, layout, family)
+    if isinstance(chosen, str):
+        return chosen
+    if chosen.family == "simt":
+        matrices = (Matrix(a[0], *a[2]), Matrix(b[0], *b[2]))
+        return chosen, launch_of(shape, matrices, (out[0], out[2][0]), chosen.architecture)
+    sizes: list[Argument] = [*map(ctypes.c_int, shape)]
+    if chosen.family == "hopper":
+        arguments = [
+            tensor_map(dtype, a[0], *((m, k) if a_along_k else (k, m)), a_stride, BOX),
+            tensor_map(dtype, b[0], *((n, k) if b_along_k else (k, n)), b_stride, BOX),
+            tensor_map(dtype, out[0], m, width, stride, STORED_ROWS),
+            *sizes,
+        ]
+    else:
+        pointers = map(ctypes.c_void_p, (a[0], b[0], out[0]))
+        arguments = [*pointers, *sizes, *map(ctypes.c_longlong, (a_stride, b_stride, stride))]
+    function = kernel(HERE / f"matmul_{chosen.family}.cu", chosen.architecture, chosen.kernel)
+    threads, overlap = (chosen.threads, 1, 1), chosen.family == "hopper"
+    return chosen, Launch(function, chosen.grid, threads, arguments, chosen.shared_bytes, overlap)

@@ -13,12 +13,9 @@
 //    64 | 4  | 5  | 6  | 7  |
 //       +----+----+----+----+
 //
-// Any M, N, K and alignment: where rows are no multiples of 16 bytes, elements are loaded one by one.
+// Any M, N and K; rows of A and B have to begin at multiples of 16 bytes.
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-using u32 = unsigned int;
+#include "common.cuh"
 
 // Most GPUs outside of data centres give a block 99 KB of shared memory, the others 163 KB and more; plan.py knows which.
 // https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/compute-capabilities.html
@@ -32,16 +29,6 @@ constexpr int WARP_M = 64, WARP_N = 64;
 constexpr int CHUNK = 8; // elements in 16 bytes, which are loaded and swizzled together
 constexpr int GROUP = 8; // rows of blocks that are computed together, so that the L2 cache holds what they share
 
-template <typename T>
-constexpr bool is_bf16 = false;
-template <>
-constexpr bool is_bf16<__nv_bfloat16> = true;
-
-__device__ inline u32 shared_address(const void *pointer)
-{
-    return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
-
 // Begin to copy 16 bytes into shared memory, of which those after `bytes` are zeros.
 __device__ inline void copy_chunk(void *to, const void *from, int bytes)
 {
@@ -52,6 +39,15 @@ __device__ inline void copy_chunk(void *to, const void *from, int bytes)
 __device__ inline void copies_commit()
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Of two elements those that are within C.
+template <typename T>
+__device__ __noinline__ void store_within(T *to, u32 both, int left)
+{
+    const T *const elements = reinterpret_cast<const T *>(&both);
+    for (int i = 0; i < min(left, 2); ++i)
+        to[i] = elements[i];
 }
 
 template <int PENDING>
@@ -135,7 +131,6 @@ struct Copies {
     }
 
     // Begin to copy the next step; zeros stand for what lies outside.
-    template <bool ALIGNED>
     __device__ void load(Of &to)
     {
         const int rows = ALONG ? depth : others;
@@ -145,19 +140,14 @@ struct Copies {
         for (int i = 0; i < COUNT; ++i) {
             const int inside = row + i * EVERY < rows ? there : 0;
             const T *source = inside ? next + i * EVERY * stride : from;
-            if constexpr (ALIGNED)
-                copy_chunk(target + i * EVERY * Of::CHUNKS * CHUNK, source, inside * 2);
-            else
-#pragma unroll 1
-                for (int e = 0; e < CHUNK; ++e)
-                    target[i * EVERY * Of::CHUNKS * CHUNK + e] = e < inside ? source[e] : T(0.0f);
+            copy_chunk(target + i * EVERY * Of::CHUNKS * CHUNK, source, inside * 2);
         }
         next += ALONG ? BK * stride : BK;
         depth -= BK;
     }
 };
 
-template <typename T, bool A_ALONG_M, bool B_ALONG_N, bool ALIGNED>
+template <typename T, bool A_ALONG_M, bool B_ALONG_N>
 __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long long a_stride, long long b_stride,
                        long long c_stride)
 {
@@ -179,8 +169,8 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
     Copies<T, BN, B_ALONG_N> of_b(b, b_stride, column, n, k);
     constexpr int PARTS = BK / 16;
     auto load = [&](int step) {
-        of_a.template load<ALIGNED>(left[step % STAGES]);
-        of_b.template load<ALIGNED>(right[step % STAGES]);
+        of_a.load(left[step % STAGES]);
+        of_b.load(right[step % STAGES]);
         copies_commit();
     };
 
@@ -222,46 +212,39 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
         }
     }
 
-    const bool pairs = c_stride % 2 == 0 && reinterpret_cast<unsigned long long>(c) % 4 == 0;
+    // Two neighbours at a time, where C ends neither below nor beside them; else one by one.
+    const bool whole = row + BM <= m && column + BN <= n && c_stride % 2 == 0 && reinterpret_cast<u64>(c) % 4 == 0;
 #pragma unroll
     for (int i = 0; i < WARP_M / 16; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const int at = row + warp_row + i * 16 + half * 8 + lane / 4;
-            if (at >= m)
-                continue;
+            const int at = row + warp_row + i * 16 + half * 8 + lane / 4, to = column + warp_column + lane % 4 * 2;
+            T *const out = c + at * c_stride + to;
 #pragma unroll
             for (int j = 0; j < WARP_N / 8; ++j) {
-                const int to = column + warp_column + j * 8 + lane % 4 * 2;
-                T *out = c + at * c_stride + to;
-                const T both[2] = {T(sums[i][j][half * 2]), T(sums[i][j][half * 2 + 1])};
-                if (pairs && to + 1 < n) {
-                    *reinterpret_cast<u32 *>(out) = *reinterpret_cast<const u32 *>(both);
-                } else {
-                    for (int e = 0; e < 2; ++e)
-                        if (to + e < n)
-                            out[e] = both[e];
-                }
+                const u32 both = pack<T>(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+                if (whole)
+                    *reinterpret_cast<u32 *>(out + j * 8) = both;
+                else
+                    store_within(out + j * 8, both, at < m ? n - to - j * 8 : 0);
             }
         }
 }
 
-#define KERNEL(NAME, T, A_ALONG_M, B_ALONG_N, ALIGNED)                                                                \
+#define KERNEL(NAME, T, A_ALONG_M, B_ALONG_N)                                                                         \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                             \
         NAME(const T *a, const T *b, T *c, int m, int n, int k, long long a_stride, long long b_stride,               \
              long long c_stride)                                                                                      \
     {                                                                                                                 \
-        matmul<T, A_ALONG_M, B_ALONG_N, ALIGNED>(a, b, c, m, n, k, a_stride, b_stride, c_stride);                     \
+        matmul<T, A_ALONG_M, B_ALONG_N>(a, b, c, m, n, k, a_stride, b_stride, c_stride);                              \
     }
 
 // A and B as they lie in memory: N has rows of A along K and rows of B along N, T the other way round.
-#define LAYOUTS(NAME, T, ALIGNED)                                                                                     \
-    KERNEL(NAME##_nn, T, false, true, ALIGNED)                                                                        \
-    KERNEL(NAME##_nt, T, false, false, ALIGNED)                                                                       \
-    KERNEL(NAME##_tn, T, true, true, ALIGNED)                                                                         \
-    KERNEL(NAME##_tt, T, true, false, ALIGNED)
+#define LAYOUTS(NAME, T)                                                                                              \
+    KERNEL(NAME##_nn, T, false, true)                                                                                 \
+    KERNEL(NAME##_nt, T, false, false)                                                                                \
+    KERNEL(NAME##_tn, T, true, true)                                                                                  \
+    KERNEL(NAME##_tt, T, true, false)
 
-LAYOUTS(matmul_mma_bf16, __nv_bfloat16, true)
-LAYOUTS(matmul_mma_fp16, __half, true)
-LAYOUTS(matmul_mma_bf16_unaligned, __nv_bfloat16, false)
-LAYOUTS(matmul_mma_fp16_unaligned, __half, false)
+LAYOUTS(matmul_mma_bf16, __nv_bfloat16)
+LAYOUTS(matmul_mma_fp16, __half)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-VECTOR_BYTES = 16  # what the copy engine and cp.async move at once
-
 # C of a cluster, rows x columns: blocks in the cluster, stages, and how long it takes, measured on an H100.
 HOPPER_TILES = {"256x256": (2, 4, 1.0), "256x128": (2, 6, 0.63), "128x128": (1, 6, 0.75)}
 HOPPER_BLOCK_ROWS, HOPPER_STEP, HOPPER_THREADS = 128, 64, 384
@@ -16,21 +14,6 @@ ALIGNMENT = 1 << 10  # of swizzled boxes in shared memory
 MMA_TILE, MMA_THREADS = (128, 256), 256
 # Compute capabilities whose blocks get 99 KB of shared memory; matmul_mma.cu makes the same difference.
 LITTLE_SHARED = {(8, 6), (8, 8), (8, 9), (12, 0), (12, 1)}
-
-
-@dataclass(frozen=True)
-class Operand:
-    """A matrix of M or N x K as it lies in memory: rows along K, or along M or N, `stride` elements apart."""
-
-    address: int
-    along_k: bool
-    stride: int
-    element_bytes: int
-
-    @property
-    def aligned(self) -> bool:
-        """Whether its rows begin at multiples of 16 bytes."""
-        return self.address % VECTOR_BYTES == 0 and self.stride * self.element_bytes % VECTOR_BYTES == 0
 
 
 @dataclass(frozen=True)
@@ -55,19 +38,20 @@ def plan(
     multiprocessors: int,
     dtype: str,
     shape: tuple[int, int, int],
-    operands: tuple[Operand, Operand, Operand],
+    layout: str,
     family: str | None = None,
 ) -> Plan | str:
-    """The plan for C = A B of shape (M, N, K) from the operands (A, B, C), or in a sentence why there is none.
+    """The plan for C = A B of shape (M, N, K) or in a sentence why there is none.
 
-    Without a `family` the fastest is taken that this GPU and these operands can have.
+    `layout` is how A and then B lie, as in the kernels' names: "nt" has both with their rows along K. Without a
+    `family` the fastest is taken that this GPU can have.
     """
     known = FAMILIES.get(dtype, ())
     if family is not None and family not in known:
         return f"matmul_{family} does not multiply in {dtype}"
     why = f"no kernel multiplies in {dtype}"
     for one in (family,) if family else known:
-        answer = PLANS[one](capability, multiprocessors, dtype, shape, operands)
+        answer = PLANS[one](capability, multiprocessors, dtype, shape, layout)
         if isinstance(answer, Plan):
             told = answer.note if one == known[0] or family else why
             return replace(answer, note=told)
@@ -80,15 +64,12 @@ def hopper(
     multiprocessors: int,
     dtype: str,
     shape: tuple[int, int, int],
-    operands: tuple[Operand, Operand, Operand],
+    layout: str,
 ) -> Plan | str:
     """The tile that is done soonest, in as few clusters as do it as soon: those left idle take no power from others."""
     if capability != (9, 0):
         return needs("matmul_hopper", "9.0", capability)
     m, n, _ = shape
-    # The copy engine reads what is inside of a matrix to the element, but it writes 16 bytes at a time.
-    if not all(one.aligned for one in operands) or n * operands[2].element_bytes % VECTOR_BYTES:
-        return "rows are no multiple of 16 bytes, which Hopper's copy engine needs"
 
     def rounds(tile: str) -> tuple[int, int]:
         rows, columns = map(int, tile.split("x"))
@@ -103,7 +84,7 @@ def hopper(
     return Plan(
         "hopper",
         "sm_90a",
-        f"matmul_hopper_{dtype}_{tile}_{layout(operands)}",
+        f"matmul_hopper_{dtype}_{tile}_{layout}",
         (cluster * math.ceil(tiles / turns), 1, 1),
         HOPPER_THREADS,
         stages * stage_bytes + HOPPER_RESULT_BYTES + barrier_bytes + ALIGNMENT,
@@ -115,19 +96,18 @@ def mma(
     _multiprocessors: int,
     dtype: str,
     shape: tuple[int, int, int],
-    operands: tuple[Operand, Operand, Operand],
+    layout: str,
 ) -> Plan | str:
-    """One block for each tile, whatever the alignment."""
+    """One block for each tile."""
     if capability < (8, 0):
         return needs("matmul_mma", "8.0 or newer", capability)
     m, n, _ = shape
     rows, columns = MMA_TILE
-    aligned = all(one.aligned for one in operands[:2])
     step, stages = (32, 4) if capability in LITTLE_SHARED else (64, 3)
     return Plan(
         "mma",
         "sm_{}{}".format(*capability),
-        f"matmul_mma_{dtype}{'' if aligned else '_unaligned'}_{layout(operands)}",
+        f"matmul_mma_{dtype}_{layout}",
         (math.ceil(m / rows) * math.ceil(n / columns), 1, 1),
         MMA_THREADS,
         stages * (rows + columns) * step * 2,
@@ -139,19 +119,13 @@ def simt(
     _multiprocessors: int,
     _dtype: str,
     _shape: tuple[int, int, int],
-    _operands: tuple[Operand, Operand, Operand],
+    _layout: str,
 ) -> Plan | str:
     """Every GPU has CUDA cores; how it is launched stands in simt.py."""
     return Plan("simt", "sm_{}{}".format(*capability), "matmul_simt_fp32")
 
 
 PLANS = {"hopper": hopper, "mma": mma, "simt": simt}
-
-
-def layout(operands: tuple[Operand, Operand, Operand]) -> str:
-    """How A and then B lie, as kernels are named: n is A with rows along K, and B with rows along N."""
-    a, b, _ = operands
-    return ("n" if a.along_k else "t") + ("t" if b.along_k else "n")
 
 
 def needs(kernel: str, what: str, capability: tuple[int, int]) -> str:

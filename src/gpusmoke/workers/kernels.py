@@ -12,7 +12,7 @@ import torch
 
 from gpusmoke.facts import Json
 from gpusmoke.kernels.matmul import HERE, multiply
-from gpusmoke.kernels.plan import FAMILIES, Operand, Plan, plan
+from gpusmoke.kernels.plan import FAMILIES, Plan, plan
 from gpusmoke.measuring.dtypes import DTYPES, Dtype
 from gpusmoke.measuring.shapes import CUBE, LAYOUTS, Item, Shape, by, shapes
 from gpusmoke.measuring.verify import Verification, elementwise, same_bits
@@ -72,7 +72,7 @@ class Case:
 
 
 def cases(family: str, dtype: Dtype, count: int, seed: int = SEED) -> Iterator[Case]:
-    """Random products of a kernel; of what only takes aligned operands, aligned ones."""
+    """Random products of a kernel."""
     chance = random.Random(f"{family} {dtype.name} {seed}")  # noqa: S311 - nothing is secret
     unit = 16 // dtype.operand.itemsize
 
@@ -83,9 +83,7 @@ def cases(family: str, dtype: Dtype, count: int, seed: int = SEED) -> Iterator[C
         m, n, k = (chance.choice(SIZES) for _ in range(3))
         if chance.random() < THIN_SHARE:
             m, n, k = chance.choice(THIN)
-        if family == "hopper":
-            n += -n % unit
-        layout, aligned = chance.choice(LAYOUTS), family == "hopper" or chance.random() < 1 / 2
+        layout, aligned = chance.choice(LAYOUTS), chance.random() < 1 / 2
         offsets = tuple(chance.choice((0, unit) if aligned else (0, 1, unit)) for _ in range(2))
         lengths = (m if layout[0] == "T" else k, k if layout[1] == "T" else n)
         padding = [pad(start + length, aligned) for start, length in zip(offsets, lengths, strict=True)]
@@ -103,11 +101,10 @@ def cases(family: str, dtype: Dtype, count: int, seed: int = SEED) -> Iterator[C
 def plans(worker: Bench) -> dict[str, dict[str, Plan]]:
     """By number format, the kernels that this GPU can have."""
     device = worker.device
-    aligned = (Operand(0, True, CUBE[2], 4),) * 3
     found: dict[str, dict[str, Plan]] = {}
     for dtype, families in FAMILIES.items():
         for family in families:
-            chosen = plan(device.capability, device.multiprocessors, dtype, CUBE, aligned, family)
+            chosen = plan(device.capability, device.multiprocessors, dtype, CUBE, "nt", family)
             if isinstance(chosen, Plan):
                 found.setdefault(dtype, {})[family] = chosen
     return found

@@ -94,3 +94,11 @@ def test_the_plan_of_a_launch_says_which_kernel_it_was():
     chosen = multiply(a, a, torch.empty_like(a))
     assert isinstance(chosen, Plan)
     assert chosen.kernel == "matmul_simt_fp32"
+
+
+def test_what_had_to_be_copied_is_told():
+    a, b, out = uniform(64, 41), uniform(41, 40), torch.empty(64, 40, dtype=torch.bfloat16, device="cuda")
+    assert multiply(a, b, out).note == "copied, for rows that are multiples of 16 bytes: A"
+    assert multiply(a[:, 1:].contiguous(), b[1:], out).note is None
+    wide = torch.empty(64, 48, dtype=torch.bfloat16, device="cuda")[:, :33]
+    assert multiply(a, b[:, :33], wide).note == "copied, for rows that are multiples of 16 bytes: A, C"
