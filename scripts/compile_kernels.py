@@ -35,7 +35,7 @@ def cuda13() -> Line:
     def compile_to(source: Path, architecture: str, target: Path) -> None:
         nvcc.compile_to(target, compiler, source, architecture)
 
-    return f"nvcc {nvcc.release(compiler)}", nvcc.run(compiler, "--list-gpu-code").split(), compile_to
+    return f"nvcc {nvcc.release(compiler)}", nvcc.architectures(compiler), compile_to
 
 
 def cuda12() -> Line:

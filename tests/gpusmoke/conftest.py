@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 SOURCES = ROOT / "src"
 
 LIBRARIES = {
-    "libcuda.so.1": ("state.c", "cuda.c"),
+    "libcuda.so.1": ("state.c", "cuda.c", "cuda_kernel.c"),
     "libnvidia-ml.so.1": ("state.c", "nvml.c", "nvml_device.c"),
 }
 # Hidden, so that the two libraries' own functions don't meet in one process.

@@ -15,6 +15,7 @@ EXAMPLES = """\
 examples:
   pixi run check                 every visible GPU, or the CPU where there is none
   pixi run check --require-gpu   a machine without a usable GPU is a problem: for CI
+  pixi run check --nvcc          the CUDA compiler too: what it builds must run
   CUDA_VISIBLE_DEVICES=1 pixi run check
   pixi run check --json          the record alone on standard output
 """
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `check`."""
     parser.add_argument("--require-gpu", action="store_true", help="exit 1 unless a GPU was exercised")
     parser.add_argument(
+        "--nvcc", action="store_true", help="also compile a kernel with nvcc, and multiply with it on every GPU"
+    )
+    parser.add_argument(
         "--timeout",
         type=positive,
         default=TIMEOUT_SECONDS,
@@ -41,21 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def exercise(session: Session, timeout: float, quiet: bool) -> None:
+def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False) -> None:
     """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
+    options = {"nvcc": True} if nvcc else {}
     with Crew("check", timeout) as crew:
         # The first child starts before the GPUs are counted: importing PyTorch takes seconds, and on a machine without
         # a GPU it is the one that tells what PyTorch says.
-        crew.start(0, {"ordinal": 0})
+        crew.start(0, {"ordinal": 0, **options})
         session.facts = session.facts.with_facts(Machine().facts())
         for ordinal in range(1, len(session.facts.rows("cuda.devices"))):
-            crew.start(ordinal, {"ordinal": ordinal})
+            crew.start(ordinal, {"ordinal": ordinal, **options})
         session.wait_for(crew, Progress(quiet))
 
 
 def run(args: argparse.Namespace) -> Record:
     """Exercise every visible GPU and judge the outcome."""
-    session = Session("check", require_gpu=args.require_gpu, check_deadline=args.timeout)
+    session = Session("check", require_gpu=args.require_gpu, nvcc=args.nvcc, check_deadline=args.timeout)
     with session.interruptible():
-        exercise(session, args.timeout, quiet=args.json)
+        exercise(session, args.timeout, quiet=args.json, nvcc=args.nvcc)
     return session.record(judge)

@@ -7,7 +7,7 @@ An entry of the catalogue is named after its id and holds
     link        where the cause is described
     explain     what is behind it, for `doctor --explain`
     cuda, nvml  codes of the driver's two libraries, at their start, that mean this
-    gpu         NVML's codes about one GPU; kernel: CUDA's codes once PyTorch is at work
+    gpu         NVML's codes about one GPU; kernel: CUDA's codes once PyTorch is at work; nvcc: for what nvcc built
     tested      what stands in for the machine where tests drive the real program into it (presentation/catalogue.py)
     provoked    how it was brought about on a real GPU, and what was seen
 """
@@ -58,7 +58,7 @@ def catalogue() -> dict[str, dict[str, Json]]:
 
 
 def ids_for(library: str, code: Json) -> list[str]:
-    """The findings that a code stands for where it comes from `library`: "cuda", "kernel", "nvml" or "gpu"."""
+    """The findings that a code stands for where it comes from `library`: "cuda", "kernel", "nvcc", "nvml" or "gpu"."""
     if not isinstance(code, int):  # none was read, so nothing has to be looked up
         return []
     return [kind for kind, entry in catalogue().items() if code in entry.get(library, [])]

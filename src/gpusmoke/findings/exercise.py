@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gpusmoke.facts import Facts, Json, listed, objects
-from gpusmoke.findings import Finding, finding, ids_for
+from gpusmoke.facts import Facts, Json, listed, objects, shown
+from gpusmoke.findings import Finding, catalogue, finding, ids_for
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
+
+BY_NVCC = "A product by a kernel that nvcc built"
+NVCC_SAYS = ("failure", "said", "source", "error", "command", "product")  # what is in a finding's own words
+NVCC_WORDS = ("nvcc", "version", "origin", "host_compiler", "architecture", "source", "error", "command")
 
 
 def ordinals(facts: Facts, job: str) -> list[int]:
@@ -62,7 +66,9 @@ def wrong_result(what: str, checked: Mapping[str, Json], gpu: int | None) -> Fin
         how = "bytes were changed on the way"
     else:
         how = f"largest error {error}, allowed {bound}"
-    return finding("wrong-result", [f"{key}: {value}" for key, value in checked.items()], gpu, what=what, how=how)
+    return finding(
+        "wrong-result", [f"{key}: {shown(value)}" for key, value in checked.items()], gpu, what=what, how=how
+    )
 
 
 def steps(facts: Facts) -> Iterator[Finding]:
@@ -103,6 +109,30 @@ def links(facts: Facts) -> Iterator[Finding]:
             yield finding("pcie-link-slow", [f"link after a copy: {link} (NVML)"], ordinal, now=now, most=most)
 
 
+def by_nvcc(facts: Facts) -> Iterator[Finding]:
+    """How the kernel fared on each device that --nvcc has nvcc build: compiled, taken by the driver, and right."""
+    for ordinal in ordinals(facts, "check"):
+        if not (row := facts.row(f"nvcc.{ordinal}")):
+            continue
+        gpu, product = gpu_of(facts, "check", ordinal), row.get("product")
+        failure, text, code = row.get("failure"), row.get("error_text"), row.get("error_code")
+        known = {key: value for key, value in row.items() if key not in NVCC_SAYS}
+        evidence = [*map(str, listed(row.get("said"))), *(f"{key}: {shown(value)}" for key, value in known.items())]
+        words = {key: row.get(key) for key in NVCC_WORDS} | {"what": BY_NVCC, "text": text, "code": code, "count": ""}
+        words["host_compiler"] = words["host_compiler"] or "a C++ compiler of its own choice"
+        words["capability"] = facts.row(f"check.{ordinal}").get("capability")
+        words["cuda"] = facts.text("cuda.driver_version")
+        if failure and str(failure) in catalogue():
+            yield finding(str(failure), evidence, gpu, **words)
+        elif text:
+            kind = next(iter([*ids_for("nvcc", code), *ids_for("kernel", code)]), "step-failed")
+            yield finding(kind, evidence, gpu, **words)
+        elif isinstance(product, dict) and product.get("passed") is not True:
+            yield wrong_result(BY_NVCC, {**known, **product}, gpu)
+        elif product or gpu is None:
+            yield finding("nvcc-works" if product else "nvcc-compiles", [], gpu, **words)
+
+
 def coverage(facts: Facts) -> Iterator[Finding]:
     """Whether CUDA was exercised at all, and whether it had to be."""
     used = devices_used(facts)
@@ -123,4 +153,5 @@ def judge(facts: Facts) -> list[Finding]:
         *children(facts, "check"),
         *steps(facts),
         *links(facts),
+        *by_nvcc(facts),
     ]

@@ -36,6 +36,11 @@ def launch_of(
     return Launch(kernel(SOURCE, architecture, "matmul_simt_fp32"), grid, (THREADS, 1, 1), arguments)
 
 
+def architecture_of(device: torch.device | str) -> str:
+    """What nvcc calls the architecture of a GPU, as in sm_90."""
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+
+
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Enqueue out = a b.t() on the current stream: a M x K, b N x K of any strides, out M x N with consecutive rows.
 
@@ -43,7 +48,6 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     LaunchError where the driver does not take it.
     """
     operands = (Matrix(a.data_ptr(), *a.stride()), Matrix(b.data_ptr(), *b.stride()))
-    architecture = "sm_{}{}".format(*torch.cuda.get_device_capability(out.device))
     shape = (a.shape[0], b.shape[0], a.shape[1])
-    launch = launch_of(shape, operands, (out.data_ptr(), out.stride(0)), architecture)
+    launch = launch_of(shape, operands, (out.data_ptr(), out.stride(0)), architecture_of(out.device))
     launch(torch.cuda.current_stream().cuda_stream)

@@ -32,6 +32,7 @@ STAND_INS = {
 LIBRARIES = {
     "cuda": "CUDA error at its start",
     "kernel": "CUDA error at work",
+    "nvcc": "CUDA error of a kernel that nvcc built",
     "nvml": "NVML error at its start",
     "gpu": "NVML error of one GPU",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -15,15 +16,18 @@ COPY_BYTES = 16 << 20
 SEED = 20261124
 
 
-def check(report: Reporter, ordinal: int) -> None:
+def check(report: Reporter, ordinal: int, nvcc: bool = False) -> None:
     """Say what PyTorch sees, and exercise GPU `ordinal`; where PyTorch sees none, one child exercises the CPU."""
     available = describe(report)
     if available or (available is False and ordinal == 0):
-        exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu")
+        exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu", nvcc)
 
 
-def exercise(report: Reporter, ordinal: int, device: str) -> None:
-    """Copy, multiply and verify on one device; each step becomes a row of the fact check.ORDINAL."""
+def exercise(report: Reporter, ordinal: int, device: str, nvcc: bool = False) -> None:
+    """Copy, multiply and verify on one device; each step becomes a row of the fact check.ORDINAL.
+
+    With `nvcc` a kernel that nvcc builds comes last (toolchain.py).
+    """
     import torch
 
     from gpusmoke.measuring.dtypes import DTYPES, set_precision
@@ -57,13 +61,13 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
             row["link"] = pcie_link(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         return {"passed": passed}
 
-    def product(name: str) -> dict[str, Json]:
+    def product(name: str, multiply: Callable[..., object] | None = None) -> dict[str, Json]:
         dtype = DTYPES[name]
         set_precision(name)
         generator = torch.Generator().manual_seed(SEED)
         a, b = dtype.random(SIZE, SIZE, generator), dtype.random(SIZE, SIZE, generator)
         out = torch.full((SIZE, SIZE), float("nan"), dtype=dtype.output, device=device)
-        dtype.product()(a.to(device), b.to(device), out)
+        (multiply or dtype.product())(a.to(device), b.to(device), out)
         # Verified on the CPU: a GPU that multiplies wrong must not be its own judge.
         checked = elementwise(a, b, out.cpu(), dtype)
         assert checked is not None
@@ -75,4 +79,8 @@ def exercise(report: Reporter, ordinal: int, device: str) -> None:
     half = "bf16" if device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     for dtype_name in (half, "fp32"):
         step(f"{dtype_name} product of {SIZE} x {SIZE}", lambda: product(dtype_name))  # noqa: B023
+    if nvcc:
+        from gpusmoke.workers.toolchain import toolchain
+
+        toolchain(report, ordinal, device, functools.partial(product, "fp32"))
     report.fact("torch.libraries", library_facts(), "/proc/self/maps")

@@ -49,7 +49,7 @@ def describe(report: Reporter) -> bool | None:
     return available
 
 
-def error_code(error: RuntimeError) -> int | None:
+def error_code(error: Exception) -> int | None:
     """The CUDA error number behind an exception of PyTorch: its own word, else that of the driver's text in it."""
     import torch
 

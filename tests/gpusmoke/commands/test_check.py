@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,19 +49,33 @@ def test_a_machine_without_gpu_passes_and_says_what_was_not_exercised(check, bar
     assert [step["step"].split(" ")[0] for step in steps] == ["copies", "bf16", "fp32"]
     assert all(step["passed"] for step in steps)
     assert all(0 < step["error"] <= step["bound"] for step in steps[1:])
+    assert "nvcc.0" not in record["facts"]  # nobody asked
 
 
 @no_gpu
 @linux
 def test_where_pytorch_uses_no_gpu_one_child_has_the_cpu_however_many_gpus_there_are(check, driver, fake_root):
     # The stand-in driver has no kernels: PyTorch's CUDA build can't use it, its CPU build would not try.
-    record, found, code = check(env=driver({"devices": 2}) | {"GPUSMOKE_ROOT": str(fake_root)})
+    # Nor has nvcc one to build for: that it compiles is all that can be proved.
+    compiler = os.environ.get("CXX") or shutil.which("g++") or ""
+    machine = driver({"devices": 2}) | {"GPUSMOKE_ROOT": str(fake_root), "CXX": compiler}
+    record, found, code = check("--nvcc", env=machine)
     assert code == 1
     assert {"gpu-unused", "cpu-build"} & set(found)
     assert record["facts"]["check.0"]["value"]["device"] == "cpu"
     assert "check.1" not in record["facts"]
     assert record["facts"]["check.worker.1"]["value"]["finished"] is True
     assert found["cpu-works"]["gpu"] is None
+    assert "nvcc.1" not in record["facts"]
+    compiled = record["facts"]["nvcc.0"]["value"]
+    if "failure" in compiled:  # nvcc comes with CUDA environments alone
+        assert found[compiled["failure"]]["advice"]
+        assert compiled["failure"] in ("nvcc-missing", "host-compiler-missing")
+    else:
+        assert Path(compiled["nvcc"]).is_file()
+        assert compiled["origin"]
+        assert compiled["architecture"].startswith("sm_")
+        assert "none was launched" in found["nvcc-compiles"]["title"]
 
 
 @no_gpu

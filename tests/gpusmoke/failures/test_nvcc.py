@@ -11,7 +11,13 @@ from gpusmoke import nvcc
 from gpusmoke.findings import catalogue
 
 STAND_IN = "compiler"
-NAMED = {"nvcc-missing", "host-compiler-missing", "nvcc-lacks-architecture", "kernel-not-compiled"}
+NAMED = {
+    "nvcc-missing",
+    "host-compiler-missing",
+    "host-compiler-unfit",
+    "nvcc-lacks-architecture",
+    "kernel-not-compiled",
+}
 SOURCE = 'extern "C" __global__ void twice(float *x) { x[threadIdx.x] *= 2; }\n'
 BUILD = """
 import sys
@@ -89,6 +95,27 @@ def test_no_host_compiler(build, tmp_path):
 
 
 @needs_nvcc
+@pytest.mark.skipif("sys.platform == 'win32'", reason="the compiler of tomorrow is a shell script")
+@pytest.mark.parametrize(
+    ("compiler", "words"),
+    [
+        ('exec g++ -U__GNUC__ -D__GNUC__=99 "$@"', "that is here: unsupported GNU version! gcc versions later than "),
+        ("exit 1", "that is here: nvcc fatal   : Failed to preprocess host compiler properties."),
+    ],
+)
+def test_a_host_compiler_that_nvcc_does_not_take(build, tmp_path, compiler, words):
+    script = tmp_path / "a-compiler"
+    script.write_text(f"#!/bin/sh\n{compiler}\n")
+    script.chmod(0o755)
+    built, lines = build(CXX=str(script))
+    title, advice = told(lines, "host-compiler-unfit")
+    assert not built
+    assert words in title
+    assert "-allow-unsupported-compiler" not in title
+    assert advice.startswith("pixi run -e cuda13 check --nvcc")
+
+
+@needs_nvcc
 def test_a_gpu_that_this_nvcc_does_not_know(build):
     built, lines = build(architecture="sm_35")
     title, advice = told(lines, "nvcc-lacks-architecture")
@@ -122,8 +149,8 @@ def test_a_kernel_is_built_once_for_each_content_and_architecture(build, tmp_pat
     (tmp_path / "used.cuh").write_text("#define TWO 2\n")
     others = {first, build(architecture="sm_80")[1][0], build(source=SOURCE + "\n")[1][0]}
     (tmp_path / "used.cuh").write_text("#define TWO 3\n")
-    others.add(build()[1][0])
-    assert len(others) == 4
+    others |= {build()[1][0], build(NVCC_APPEND_FLAGS="-arch=sm_80")[1][0]}  # which makes other code of it
+    assert len(others) == 5
     assert Path(first).stat().st_mtime_ns == written
 
 
@@ -196,3 +223,35 @@ def test_the_host_compiler_is_the_one_that_the_environment_names(tmp_path, monke
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert [Path(one).name for one in nvcc.host_compiler(tmp_path / "nvcc")] == expected
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="the stand-ins are shell scripts")
+def test_the_first_nvcc_of_all_places_is_taken_and_whose_it_is_is_known(tmp_path, monkeypatch):
+    order = {
+        "prefix/bin": "this environment",
+        "site/nvidia/cu13/bin": "PyPI wheel",
+        "site/nvidia/cu12/bin": "PyPI wheel",
+        "path": "PATH",
+        "home/bin": "CUDA_HOME",
+        "other/bin": "CUDA_PATH",
+        "system": "system",
+    }
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
+    monkeypatch.setattr(nvcc.sysconfig, "get_path", lambda _: str(tmp_path / "site"))
+    monkeypatch.setattr(nvcc, "SYSTEM", tmp_path / "system")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "path"), str(tmp_path / "system")]))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "other"))
+    for name in order:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "nvcc").write_text("")
+        (tmp_path / name / "nvcc").chmod(0o755)
+    assert nvcc.places()[tmp_path / "system"] == "PATH"  # it is there, too
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    for name, whose in order.items():
+        found = nvcc.find_nvcc()
+        assert (found, nvcc.places()[found.parent]) == (tmp_path / name / "nvcc", whose)
+        found.unlink()
+    with pytest.raises(nvcc.NvccError) as raised:
+        nvcc.find_nvcc()
+    assert str(tmp_path / "other/bin") in raised.value.finding.evidence[0]

@@ -1,7 +1,7 @@
 """What only PyTorch shows, through `check`: a real PyTorch on a stand-in GPU, in an environment made for it.
 
 A case gives what the children do at their start (`play` brings the GPU), what is laid into the environment, what the
-stand-in driver answers, and which of the variables below are set.
+stand-in driver answers, which of the variables below are set, and what the nvcc is that --nvcc asks for.
 """
 
 import importlib.metadata
@@ -24,6 +24,12 @@ RUNTIME = "int cudaRuntimeGetVersion(int *version) { *version = 12090; return 0;
 SHADOWED = {"laid": {"lib/libcudart.so.13": ""}, "env": {"LD_PRELOAD": "{preloaded}"}}
 CONDA = "conda-meta/pytorch-{version}-cuda130_mkl_py314_h1_0.json"
 SECOND = {"{site}/torch-1.13.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: torch\nVersion: 1.13.1\n"}
+# An nvcc that writes what looks like machine code. It serves the shell alone: there is no other program on PATH.
+BUILDS = """\
+case $* in
+*--version*) echo release 13.3, V13.3.73;;
+*) while [ "$1" != -o ]; do shift; done; printf '\\177ELF' > "$2";;
+esac"""
 
 
 def gpu(*more, **properties):
@@ -54,6 +60,7 @@ MACHINES = [
             "arch-not-in-build": "pixi run audit --gpu 9.0",
             "ecc-uncorrectable": "nvidia-smi -q -d ECC",
             "ptx-too-new": "nvcc --version",
+            "kernel-for-other-gpus": "env | grep NVCC_",
         },
         gpu(
             cuda_errors(
@@ -62,20 +69,21 @@ MACHINES = [
                 "the provided PTX was compiled with an unsupported toolchain.",
             )
         ),
-        {},
+        {"state": {"cuLibraryLoadData": 209}, "nvcc": BUILDS},
     ),
     (
         {
             "jit-compiler-missing": "ldconfig -p",
             "invalid-kernel-image": "nvcc -gencode",
             "invalid-ptx": "nvcc -gencode",
+            "kernel-refused": "pixi run doctor",
         },
         gpu(
             cuda_errors(
                 "PTX JIT compiler library not found", "device kernel image is invalid", "a PTX JIT compilation failed"
             )
         ),
-        {},
+        {"state": {"cuLibraryLoadData": 222}, "nvcc": BUILDS},
     ),
     (
         {
@@ -118,9 +126,9 @@ NAMED = {kind for expected, _, _ in MACHINES for kind in expected} | set(ON_ONE_
 
 @pytest.fixture
 def check(kit, driver, fake_root, children, environment, compiler, tmp_path):
-    """Run `check --json` on such a machine."""
+    """Run `check --json` on such a machine, with --nvcc where there is one."""
 
-    def run(code, laid=(), state=(), env=()):
+    def run(code, laid=(), state=(), env=(), nvcc=None):
         site = next((environment / "lib").glob("python*/site-packages"))
         for name, content in dict(laid).items():
             path = environment / name.format(site=site, version=importlib.metadata.version("torch"))
@@ -132,7 +140,11 @@ def check(kit, driver, fake_root, children, environment, compiler, tmp_path):
         subprocess.run([*compiler, "-shared", "-fPIC", "-o", preloaded, preloaded.with_name("cudart.c")], check=True)
         machine = driver(dict(state) or "") | children(code) | {"GPUSMOKE_ROOT": str(fake_root)}
         machine |= {name: value.format(preloaded=preloaded) for name, value in dict(env).items()}
-        return kit("check", "--json", env=machine, timeout=180)
+        if nvcc:
+            kit.program("nvcc", nvcc)
+            kit.program("a-compiler", "")
+            machine["CXX"] = "a-compiler"
+        return kit("check", "--json", *(["--nvcc"] if nvcc else []), env=machine, timeout=180)
 
     return run
 
@@ -154,10 +166,17 @@ def test_a_gpu_that_is_well_gives_no_alarm(check):
 
 def test_gpus_that_fail_do_not_keep_another_from_reporting(check, named):
     faults = [f"if '\"ordinal\": {n}' in sys.orig_argv[-1]: {fault}" for n, fault in enumerate(ON_ONE_GPU.values(), 1)]
+    without_compiler = "if '\"ordinal\": 2' in sys.orig_argv[-1]: import os; os.environ['CXX'] = ''"
     # The first ends before it has imported PyTorch, which takes seconds.
-    done = check("\n".join([faults[0], gpu(*faults[1:], count=4)]), state={"devices": 4})
+    code = "\n".join([faults[0], gpu(*faults[1:], without_compiler, count=4)])
+    done = check(code, state={"devices": 4}, nvcc=BUILDS)
     for ordinal, kind in enumerate(ON_ONE_GPU, 1):
         assert named(done, kind, FIRST[kind])["gpu"] == ordinal
     found = json.loads(done.stdout)["findings"]
     assert [one["gpu"] for one in found if one["id"] == "gpu-works"] == [0]
+    assert named(done, "host-compiler-missing", "pixi run -e cuda13")["gpu"] == 2
+    (works,) = [one for one in found if one["id"] == "nvcc-works"]
+    assert works["gpu"] == 0
+    assert works["title"].startswith("nvcc 13.3.73 (PATH) with ")
+    assert "for sm_90, the driver took it" in works["title"]
     assert {one["gpu"] for one in found if one["severity"] == "problem"} == {1, 2, 3}

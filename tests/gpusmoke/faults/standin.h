@@ -32,7 +32,7 @@
     X(cuInit) X(cuDriverGetVersion) X(cuGetErrorName) X(cuGetErrorString) X(cuDeviceGetCount) \
     X(nvmlInit_v2) X(nvmlShutdown) X(nvmlSystemGetDriverVersion) X(nvmlSystemGetNVMLVersion) \
     X(nvmlSystemGetCudaDriverVersion) X(nvmlSystemGetCudaDriverVersion_v2) X(nvmlDeviceGetCount_v2) \
-    X(nvmlEventSetCreate) X(nvmlEventSetWait_v2)
+    X(nvmlEventSetCreate) X(nvmlEventSetWait_v2) X(cuLibraryLoadData) X(cuLibraryGetKernel) X(cuLaunchKernelEx)
 
 #define DEVICE_CALLS(X) \
     X(cuDeviceGet) X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceTotalMem_v2) X(cuDeviceGetUuid) \

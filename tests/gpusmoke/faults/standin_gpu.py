@@ -67,6 +67,7 @@ def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures
         "get_device_capability": capability,
         "mem_get_info": (64 << 30, 80 << 30),
         "set_device": None,
+        "current_stream": SimpleNamespace(cuda_stream=0),
         "empty_cache": None,
         "synchronize": None,
     }

@@ -22,6 +22,7 @@ def test_an_entry_is_whole(kind):
         "explain",
         "cuda",
         "kernel",
+        "nvcc",
         "nvml",
         "gpu",
         "tested",
@@ -37,4 +38,4 @@ def test_an_entry_is_whole(kind):
 @pytest.mark.parametrize("kind", catalogue())
 def test_an_entry_is_picked_by_a_rule(kind):
     code = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
-    assert re.search(rf'"{kind}"', code) or {"cuda", "kernel", "nvml", "gpu"} & set(catalogue()[kind])
+    assert re.search(rf'"{kind}"', code) or {"cuda", "kernel", "nvcc", "nvml", "gpu"} & set(catalogue()[kind])

@@ -40,8 +40,12 @@ def facts(base=HEALTHY, **changes):
     )
 
 
+def problems(found):
+    return [one for one in found if one.severity == "problem"]
+
+
 def bad(found):
-    return [one.id for one in found if one.severity == "problem"]
+    return [one.id for one in problems(found)]
 
 
 def test_a_working_gpu():
@@ -93,6 +97,76 @@ def test_each_fault_is_named(base, changes, expected):
     assert bad(judge(facts(base, **changes))) == expected
 
 
+BUILT = {
+    "nvcc": "/env/bin/nvcc",
+    "version": "13.3.73",
+    "origin": "this environment",
+    "variables": {"NVCC_APPEND_FLAGS": "-arch=sm_80"},
+    "host_compiler": "/env/bin/x86_64-conda-linux-gnu-c++",
+    "architecture": "sm_90",
+}
+RAN = BUILT | {"product": {"method": "elementwise", "passed": True, "error": 1e-6, "bound": 1e-4}}
+
+
+def test_a_kernel_of_nvcc_that_ran_and_one_that_could_not_be_launched_are_told_apart():
+    ran, compiled = judge(facts(nvcc__0=RAN))[-1], judge(facts(ON_CPU, nvcc__0=BUILT))[-1]
+    assert (ran.id, ran.gpu) == ("nvcc-works", 0)
+    assert (compiled.id, compiled.gpu) == ("nvcc-compiles", None)
+    for one in (ran, compiled):
+        assert one.severity == "ok"
+        assert "nvcc 13.3.73 (this environment) with /env/bin/x86_64-conda-linux-gnu-c++: " in one.title
+        assert "for sm_90" in one.title
+    assert "took it" in ran.title
+    assert "none was launched" in compiled.title
+
+
+def test_on_a_gpu_a_kernel_that_never_ran_is_no_success():
+    """The child ended there, which its own finding tells."""
+    ended = GOOD | {"finished": False, "exit_code": -11, "last_step": "in a product by a kernel that nvcc built"}
+    found = judge(facts(nvcc__0=BUILT, check__worker__0=ended))
+    assert [one.id for one in found] == ["worker-crashed"]
+    assert "a kernel that nvcc built" in found[0].title
+
+
+def test_a_host_compiler_that_nvcc_found_itself_is_not_named():
+    assert "with a C++ compiler of its own choice" in judge(facts(nvcc__0=RAN | {"host_compiler": None}))[-1].title
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected", "words"),
+    [
+        ({"failure": "nvcc-missing", "said": ["looked in: /bin"]}, "nvcc-missing", "no nvcc"),
+        ({"failure": "host-compiler-missing", "said": ["looked for g++"]}, "host-compiler-missing", "/env/bin/nvcc"),
+        ({"failure": "host-compiler-unfit", "error": "unsupported GNU version!"}, "host-compiler-unfit", "GNU version"),
+        ({"failure": "nvcc-lacks-architecture", "said": ["nvcc fatal"]}, "nvcc-lacks-architecture", "13.3.73"),
+        (
+            {"failure": "kernel-not-compiled", "source": "matmul_simt.cu", "error": "oh", "command": "nvcc again"},
+            "kernel-not-compiled",
+            "matmul_simt.cu does not compile for sm_90: oh",
+        ),
+        ({"error_text": "cuLibraryLoadData: x", "error_code": 209}, "kernel-for-other-gpus", "compute capability 9.0"),
+        ({"error_text": "cuLibraryLoadData: x", "error_code": 222}, "kernel-refused", "of CUDA 13.0"),
+        ({"error_text": "cuLibraryLoadData: x", "error_code": 200}, "kernel-refused", "error 200"),
+        ({"error_text": "cuLibraryLoadData: x", "error_code": 221}, "jit-compiler-missing", "error 221"),
+        ({"error_text": "CUDA error: x", "error_code": 214}, "ecc-uncorrectable", "memory has errors"),
+        ({"error_text": "CUDA error: x", "error_code": 700}, "step-failed", "CUDA error: x"),
+        ({"error_text": "[Errno 122] Disk quota exceeded", "error_code": None}, "step-failed", "Disk quota"),
+        ({"product": {"passed": False, "error": 0.5, "bound": 1e-4}}, "wrong-result", "largest error 0.5"),
+    ],
+)
+def test_what_can_go_wrong_with_a_kernel_of_ones_own_is_named(failed, expected, words):
+    found = judge(facts(check__0=DEVICE | {"capability": "9.0"}, nvcc__0=BUILT | failed))
+    (one,) = problems(found)
+    assert (one.id, one.gpu) == (expected, 0)
+    assert words in one.title
+    assert "None" not in one.title
+    assert one.advice
+    assert "nvcc: /env/bin/nvcc" in one.evidence  # and all else that is known of the compilers
+    assert "variables: NVCC_APPEND_FLAGS -arch=sm_80" in one.evidence
+    assert set(failed.get("said", ())) <= set(one.evidence)
+    assert [one.id for one in found if one.severity == "ok"] == ["gpu-works"]
+
+
 LINK = {"generation": 5, "generation_max": 5, "width": 16, "width_max": 16}
 
 
@@ -124,11 +198,11 @@ def test_the_sentence_of_pytorch_is_passed_on():
     assert "something odd" in next(one.title for one in found if one.id == "gpu-unused")
 
 
-ODD = nested([*GOOD, *STEP, *DEVICE])
+ODD = nested([*GOOD, *STEP, *DEVICE, *RAN, "failure", "error_text"])
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
-@given(st.dictionaries(st.sampled_from([*HEALTHY, "pixi.current", "request.require_gpu"]), ODD))
+@given(st.dictionaries(st.sampled_from([*HEALTHY, "nvcc.0", "pixi.current", "request.require_gpu"]), ODD))
 def test_no_facts_whatever_make_a_rule_raise(values):
     found = judge(Facts({name: Fact(value, "a test") for name, value in values.items()}))
     assert {one.id for one in found} <= set(catalogue())
