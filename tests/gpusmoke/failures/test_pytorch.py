@@ -143,7 +143,7 @@ def check(kit, driver, fake_root, children, environment, compiler, tmp_path):
         if nvcc:
             kit.program("nvcc", nvcc)
             kit.program("a-compiler", "")
-            machine["CXX"] = "a-compiler"
+            machine |= {"CXX": "a-compiler", "XDG_CACHE_HOME": str(tmp_path / "cache")}
         return kit("check", "--json", *(["--nvcc"] if nvcc else []), env=machine, timeout=180)
 
     return run
