@@ -62,7 +62,7 @@ def check(a: Tensor, b: Tensor) -> None:
 def multiply(a: Tensor, b: Tensor, out: Tensor, family: str | None = None) -> Plan | str:
     """Enqueue out = a b on the current stream, by the `family` of kernels (hopper, mma, simt) or the fastest there is.
 
-    a is M x K, b K x N, out M x N with consecutive rows, all on one GPU. Returns what was launched; where no kernel can
+    a is M x K, b K x N, out M x N, all on one GPU. Returns what was launched; where no kernel can
     do it, nothing is, and the reason is returned. Raises NvccError and LaunchError.
     """
     device = out.get_device()
@@ -72,40 +72,34 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, family: str | None = None) -> Pl
     if out.numel() == 0 or a.shape[1] == 0:
         out.zero_()
         return "there is nothing to multiply"
-    given = (a, b.t(), out)
-    used = given if out.dtype == torch.float32 else (aligned(given[0]), aligned(given[1]), with_room(out))
-    where = [(one.data_ptr(), one.shape, one.stride()) for one in used]
+    where = [(one.data_ptr(), one.shape, one.stride()) for one in (a, b, out)]
     prepared = prepare(FORMATS[out.dtype], *where, device, family)
+    if isinstance(prepared, list):
+        return multiply_copies(prepared, a, b, out, family)
     if isinstance(prepared, str):
         return prepared
     chosen, launch = prepared
-    launch(torch.cuda.current_stream().cuda_stream)
-    if used[2] is not out:
-        out.copy_(used[2][:, : out.shape[1]])
-    copied = [name for name, one, was in zip("ABC", used, given, strict=True) if one is not was]
-    if copied:
-        return replace(chosen, note=f"copied, for rows that are multiples of 16 bytes: {', '.join(copied)}")
+    launch(torch.cuda.current_stream(device).cuda_stream)
     return chosen
 
 
-def aligned(x: Tensor) -> Tensor:
-    """An operand, copied where neither rows nor columns are consecutive, or they don't begin at multiples of 16 bytes.
+def multiply_copies(which: list[str], a: Tensor, b: Tensor, out: Tensor, family: str | None) -> Plan | str:
+    """The same by way of copies whose rows begin at multiples of 16 bytes.
 
-    That, or one element at a time: on an H100 the latter makes the product ten times slower.
+    One element at a time would do as well: on an H100 that made products ten times slower.
     """
-    rows, columns = x.shape
-    fits = along_rows(x.shape, x.stride()) or along_rows((columns, rows), x.stride()[::-1])
-    if fits and x.data_ptr() % VECTOR_BYTES == 0 and lies(x.shape, x.stride())[1] % VECTOR == 0:
-        return x
-    return x.new_empty(rows, padded(columns))[:, :columns].copy_(x)
 
+    def room(x: Tensor) -> Tensor:
+        return x.new_empty(x.shape[0], padded(x.shape[1]))
 
-def with_room(out: Tensor) -> Tensor:
-    """The result, or something wider to be copied from: the copy engine of a Hopper GPU writes 16 bytes at a time."""
-    stride = lies(out.shape, out.stride())[1]
-    if out.data_ptr() % VECTOR_BYTES == 0 and stride % VECTOR == 0 and out.shape[1] % VECTOR == 0:
-        return out
-    return out.new_empty(out.shape[0], padded(out.shape[1]))
+    left, right = (room(x)[:, : x.shape[1]].copy_(x) if name in which else x for name, x in (("A", a), ("B", b)))
+    result = room(out) if "C" in which else out
+    answer = multiply(left, right, result, family)
+    if isinstance(answer, str):
+        return answer
+    if result is not out:
+        out.copy_(result[:, : out.shape[1]])
+    return replace(answer, note=f"copied, for rows that are multiples of 16 bytes: {', '.join(which)}")
 
 
 def padded(length: int) -> int:
@@ -128,14 +122,38 @@ def lies(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int]:
     return along, padded(length) if count == 1 else stride
 
 
-@functools.lru_cache(maxsize=1024)
-def prepare(dtype: str, a: Where, b: Where, out: Where, device: int, family: str | None) -> tuple[Plan, Launch] | str:
-    """The plan and what launches it on the current device, or why there is none; a M x K, b N x K, out M x N or wider.
+def misfits(a: Where, b: Where, out: Where) -> list[str]:
+    """Which of A, B (M or N x K) and C the copy engine and cp.async can't read or write where they are.
 
-    Kept, since making it takes longer than a small product. It depends on where operands are, not on what they hold.
+    The copy engine of a Hopper GPU reads to the element, but it writes 16 bytes at a time, so C may be wider than N, to
+    have room for that.
     """
+    c_fits = fits(*out) and along_rows(*out[1:]) and out[1][1] % VECTOR == 0
+    return [name for name, fit in (("A", fits(*a)), ("B", fits(*b)), ("C", c_fits)) if not fit]
+
+
+def fits(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether rows, or columns, are consecutive, apart, and begin at multiples of 16 bytes."""
+    apart = along_rows(shape, strides) or along_rows(shape[::-1], strides[::-1])
+    return apart and address % VECTOR_BYTES == 0 and lies(shape, strides)[1] % VECTOR == 0
+
+
+@functools.lru_cache(maxsize=1024)
+def prepare(
+    dtype: str, a: Where, b: Where, out: Where, device: int, family: str | None
+) -> tuple[Plan, Launch] | list[str] | str:
+    """The plan and what launches it on the current device; or what has to be copied first, or why there is no kernel.
+
+    a is M x K, b K x N, out M x N or wider. Kept, since making it takes longer than a small product; it depends on
+    where the operands are, not on what they hold.
+    """
+    b = (b[0], b[1][::-1], b[2][::-1])
+    if dtype != "fp32" and (copied := misfits(a, b, out)):
+        return copied
+    if not along_rows(*out[1:]):
+        return ["C"]
     properties = torch.cuda.get_device_properties(device)
-    (m, k), (n, _), (_, width) = a[1], b[1], out[1]
+    (m, k), (n, _) = a[1], b[1]
     (a_along_k, a_stride), (b_along_k, b_stride), (_, stride) = (lies(*one[1:]) for one in (a, b, out))
     layout = ("n" if a_along_k else "t") + ("t" if b_along_k else "n")
     capability, shape = (properties.major, properties.minor), (m, n, k)
@@ -150,7 +168,7 @@ def prepare(dtype: str, a: Where, b: Where, out: Where, device: int, family: str
         arguments = [
             tensor_map(dtype, a[0], *((m, k) if a_along_k else (k, m)), a_stride, BOX),
             tensor_map(dtype, b[0], *((n, k) if b_along_k else (k, n)), b_stride, BOX),
-            tensor_map(dtype, out[0], m, width, stride, STORED_ROWS),
+            tensor_map(dtype, out[0], m, out[1][1], stride, STORED_ROWS),
             *sizes,
         ]
     else:

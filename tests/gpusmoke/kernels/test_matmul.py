@@ -6,7 +6,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from gpusmoke.kernels.matmul import aligned, lies, matmul, with_room
+from gpusmoke.kernels.matmul import fits, lies, matmul, misfits
 from gpusmoke.kernels.plan import FAMILIES
 from gpusmoke.measuring.dtypes import DTYPES
 from gpusmoke.measuring.verify import elementwise
@@ -51,6 +51,10 @@ def test_what_can_not_be_multiplied_is_refused_in_a_sentence(device):
         matmul(a.double(), a.t().double())
 
 
+def where(x):
+    return x.data_ptr(), x.shape, x.stride()
+
+
 @pytest.mark.parametrize(
     ("view", "along", "stride"),
     [
@@ -60,43 +64,34 @@ def test_what_can_not_be_multiplied_is_refused_in_a_sentence(device):
         (lambda x: x[::2], True, 96),
         (lambda x: x[:1, :5], True, 8),  # a single row: any stride will do
         (lambda x: x[:, :1], True, 48),
-        (lambda x: x.flatten()[:1000].view(20, 50)[:, :48], None, 48),  # not at multiples of 16 bytes
-        (lambda x: x[:, 1:], None, 48),
-        (lambda x: x.flatten()[:31].view(31, 1), None, 8),
-        (lambda x: x[:, ::2], None, 24),
-        (lambda x: x[:1].expand(32, 48), None, 48),  # all its rows are one
-        (lambda x: x[:, :1].expand(32, 48), None, 48),
-        (lambda x: x.as_strided((32, 48), (1, 1)), None, 48),  # they overlap
+        (lambda x: x.flatten()[:350].view(7, 50), None, None),  # rows of 100 bytes
+        (lambda x: x[:, 1:], None, None),  # not from a multiple of 16 bytes on
+        (lambda x: x.flatten()[:31].view(31, 1), None, None),
+        (lambda x: x[:, ::2], None, None),
+        (lambda x: x[:1].expand(32, 48), None, None),  # all its rows are one
+        (lambda x: x[:, :1].expand(32, 48), None, None),
+        (lambda x: x.as_strided((32, 48), (1, 1)), None, None),  # they overlap
     ],
 )
-def test_an_operand_is_taken_as_it_lies_where_that_is_possible_and_copied_where_not(view, along, stride):
-    given = view(uniform(32, 48, "cpu"))
-    used = aligned(given)
-    assert torch.equal(used, given)
-    assert (used is given) == (along is not None)
-    assert lies(used.shape, used.stride()) == (along is not False, stride)
-    assert used.data_ptr() % 16 == 0
-    rows, columns = used.shape if along is not False else used.shape[::-1]
-    if rows > 1:  # the very elements
-        flat = torch.as_strided(used, (rows, columns), (stride, 1))
-        assert torch.equal(flat if along is not False else flat.t(), used)
+def test_an_operand_is_taken_as_it_lies_where_that_is_possible(view, along, stride):
+    whole = uniform(32, 48, "cpu")
+    x = view(whole)
+    assert fits(*where(x)) == (along is not None)
+    if along is not None:
+        assert lies(x.shape, x.stride()) == (along, stride)
+        rows, columns = x.shape if along else x.shape[::-1]
+        flat = torch.as_strided(x, (rows, columns), (stride, 1))  # the very elements
+        assert torch.equal(flat if along else flat.t(), x)
 
 
-@pytest.mark.parametrize(
-    ("view", "wider"),
-    [
-        (lambda x: x, None),
-        (lambda x: x[:, :40], None),
-        (lambda x: x[:, :41], 48),  # what stands beside it is not ours
-        (lambda x: x[:, 4:12], 8),
-        (lambda x: x.flatten()[:350].view(7, 50), 56),
-    ],
-)
-def test_a_result_that_can_not_be_written_16_bytes_at_a_time_goes_through_one_that_can(view, wider):
-    given = view(uniform(32, 48, "cpu"))
-    used = with_room(given)
-    assert (used is given) == (wider is None)
-    assert used.shape == (given.shape if wider is None else (given.shape[0], wider))
+def test_what_has_to_be_copied_is_named():
+    a, b, out = uniform(32, 48, "cpu"), uniform(48, 40, "cpu"), uniform(32, 40, "cpu")
+    assert misfits(where(a), where(b.t()), where(out)) == []
+    assert misfits(where(a), where(b.t()), where(uniform(32, 48, "cpu"))) == []  # wider: there is room
+    assert misfits(where(a[:, 1:]), where(b.t()[:, 1:]), where(out)) == ["A", "B"]
+    assert misfits(where(a), where(b.t()), where(uniform(40, 32, "cpu").t())) == ["C"]  # column by column
+    assert misfits(where(a), where(b.t()[:33]), where(out[:, :33])) == ["C"]  # what stands beside it is not ours
+    assert misfits(where(a[:, 1:]), where(b[:, :33].contiguous().t()), where(uniform(32, 33, "cpu"))) == ["A", "B", "C"]
 
 
 def test_the_random_products_hold_what_is_difficult():

@@ -102,3 +102,11 @@ def test_what_had_to_be_copied_is_told():
     assert multiply(a[:, 1:].contiguous(), b[1:], out).note is None
     wide = torch.empty(64, 48, dtype=torch.bfloat16, device="cuda")[:, :33]
     assert multiply(a, b[:, :33], wide).note == "copied, for rows that are multiples of 16 bytes: A, C"
+
+
+@pytest.mark.parametrize("dtype", FAMILIES)
+def test_a_result_may_be_stored_column_by_column(dtype):
+    a, b = uniform(64, 40, dtype), uniform(40, 72, dtype, seed=1)
+    out = torch.empty(72, 64, dtype=a.dtype, device="cuda").t()
+    assert multiply(a, b, out).note == "copied, for rows that are multiples of 16 bytes: C"
+    assert torch.equal(out, matmul(a, b))
