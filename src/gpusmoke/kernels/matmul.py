@@ -112,14 +112,19 @@ def along_rows(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return (strides[1] == 1 or shape[1] == 1) and (strides[0] >= shape[1] or shape[0] == 1)
 
 
-def lies(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int]:
-    """Whether the rows are consecutive, else the columns are, and how far one is from the next.
+def lies(where: Where) -> tuple[bool, int] | None:
+    """Whether the rows are consecutive, or else the columns, and how far one is from the next, in elements.
 
-    A single one may have any stride, and is given one that suits all.
+    None where neither are, or they don't begin at multiples of 16 bytes. A single one may have any stride, and is given
+    one that suits all.
     """
-    along = along_rows(shape, strides)
-    count, length, stride = (*shape, strides[0]) if along else (*shape[::-1], strides[1])
-    return along, padded(length) if count == 1 else stride
+    address, shape, strides = where
+    for rows in (True, False):
+        (count, length), across = (shape, strides) if rows else (shape[::-1], strides[::-1])
+        stride = padded(length) if count == 1 else across[0]
+        if along_rows((count, length), across) and stride % VECTOR == address % VECTOR_BYTES == 0:
+            return rows, stride
+    return None
 
 
 def misfits(a: Where, b: Where, out: Where) -> list[str]:
@@ -128,14 +133,8 @@ def misfits(a: Where, b: Where, out: Where) -> list[str]:
     The copy engine of a Hopper GPU reads to the element, but it writes 16 bytes at a time, so C may be wider than N, to
     have room for that.
     """
-    c_fits = fits(*out) and along_rows(*out[1:]) and out[1][1] % VECTOR == 0
-    return [name for name, fit in (("A", fits(*a)), ("B", fits(*b)), ("C", c_fits)) if not fit]
-
-
-def fits(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether rows, or columns, are consecutive, apart, and begin at multiples of 16 bytes."""
-    apart = along_rows(shape, strides) or along_rows(shape[::-1], strides[::-1])
-    return apart and address % VECTOR_BYTES == 0 and lies(shape, strides)[1] % VECTOR == 0
+    c_fits = along_rows(*out[1:]) and lies(out) is not None and out[1][1] % VECTOR == 0
+    return [name for name, fit in (("A", lies(a)), ("B", lies(b)), ("C", c_fits)) if not fit]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -154,7 +153,8 @@ def prepare(
         return ["C"]
     properties = torch.cuda.get_device_properties(device)
     (m, k), (n, _) = a[1], b[1]
-    (a_along_k, a_stride), (b_along_k, b_stride), (_, stride) = (lies(*one[1:]) for one in (a, b, out))
+    # What does not lie so is only for matmul_simt, which takes any strides.
+    (a_along_k, a_stride), (b_along_k, b_stride), (_, stride) = (lies(one) or (True, 0) for one in (a, b, out))
     layout = ("n" if a_along_k else "t") + ("t" if b_along_k else "n")
     capability, shape = (properties.major, properties.minor), (m, n, k)
     chosen = plan(capability, properties.multi_processor_count, dtype, shape, layout, family)

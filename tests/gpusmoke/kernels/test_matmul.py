@@ -5,8 +5,10 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpusmoke.kernels.matmul import fits, lies, matmul, misfits
+from gpusmoke.kernels.matmul import lies, matmul, misfits, padded
 from gpusmoke.kernels.plan import FAMILIES
 from gpusmoke.measuring.dtypes import DTYPES
 from gpusmoke.measuring.verify import elementwise
@@ -64,9 +66,10 @@ def where(x):
         (lambda x: x[::2], True, 96),
         (lambda x: x[:1, :5], True, 8),  # a single row: any stride will do
         (lambda x: x[:, :1], True, 48),
+        (lambda x: x[:1, :5].t(), False, 8),  # the same, read the other way
         (lambda x: x.flatten()[:350].view(7, 50), None, None),  # rows of 100 bytes
         (lambda x: x[:, 1:], None, None),  # not from a multiple of 16 bytes on
-        (lambda x: x.flatten()[:31].view(31, 1), None, None),
+        (lambda x: x.flatten()[:31].view(31, 1), False, 32),  # a single column, which is consecutive
         (lambda x: x[:, ::2], None, None),
         (lambda x: x[:1].expand(32, 48), None, None),  # all its rows are one
         (lambda x: x[:, :1].expand(32, 48), None, None),
@@ -76,9 +79,8 @@ def where(x):
 def test_an_operand_is_taken_as_it_lies_where_that_is_possible(view, along, stride):
     whole = uniform(32, 48, "cpu")
     x = view(whole)
-    assert fits(*where(x)) == (along is not None)
+    assert lies(where(x)) == (None if along is None else (along, stride))
     if along is not None:
-        assert lies(x.shape, x.stride()) == (along, stride)
         rows, columns = x.shape if along else x.shape[::-1]
         flat = torch.as_strided(x, (rows, columns), (stride, 1))  # the very elements
         assert torch.equal(flat if along else flat.t(), x)
@@ -88,10 +90,19 @@ def test_what_has_to_be_copied_is_named():
     a, b, out = uniform(32, 48, "cpu"), uniform(48, 40, "cpu"), uniform(32, 40, "cpu")
     assert misfits(where(a), where(b.t()), where(out)) == []
     assert misfits(where(a), where(b.t()), where(uniform(32, 48, "cpu"))) == []  # wider: there is room
-    assert misfits(where(a[:, 1:]), where(b.t()[:, 1:]), where(out)) == ["A", "B"]
+    assert misfits(where(a[:, 1:]), where(b.t()[:, 1:]), where(out)) == ["A"]
     assert misfits(where(a), where(b.t()), where(uniform(40, 32, "cpu").t())) == ["C"]  # column by column
     assert misfits(where(a), where(b.t()[:33]), where(out[:, :33])) == ["C"]  # what stands beside it is not ours
     assert misfits(where(a[:, 1:]), where(b[:, :33].contiguous().t()), where(uniform(32, 33, "cpu"))) == ["A", "B", "C"]
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.booleans())
+def test_a_copy_with_room_always_fits(shape, turned):
+    """What would not fit would be copied for ever."""
+    x = torch.empty(shape[0], padded(shape[1]), dtype=torch.bfloat16)[:, : shape[1]]
+    assert lies(where(x.t() if turned else x)) is not None
+    wide = torch.empty(shape[0], padded(shape[1]), dtype=torch.bfloat16)
+    assert misfits(where(x), where(x), where(wide)) == []
 
 
 def test_the_random_products_hold_what_is_difficult():
