@@ -72,7 +72,7 @@ def test_shares_are_geometric_means_over_the_same_products(record):
             )
             factor = {("burst", 8192): 2, ("burst", 4096): 0.5, ("settled", 8192): 2, ("settled", 4096): 1}
             row["value"] = usual * factor[row["regime"], row["shape"][0]]
-    titles = [one.title for one in beside_cublas(rows)]
+    titles = [one.title for one in beside_cublas(rows) if one.id == "beside-cublas"]
     told = f"nvcc-hopper in bf16: 1.00 x burst, {math.sqrt(2):.2f} x settled of cuBLAS's rate"
     assert f"{told}, geometric mean of 2 products." in titles
     alone = [row for row in rows if row["backend"] != "cublas"]
@@ -92,13 +92,6 @@ def test_a_kernel_that_can_not_be_built_is_told_with_nvccs_own_cure(record):
     assert found["host-compiler-missing"].gpu == 0
     assert "sudo apt install g++" in found["host-compiler-missing"].advice
     assert "kernels-built" not in found
-
-
-def test_without_a_gpu_there_is_nothing_to_show_and_that_is_a_failure(kit, tmp_path):
-    done = kit("kernels", "--seconds", "1", env={"GPUSMOKE_ROOT": str(tmp_path / "bare")}, timeout=120)
-    assert done.returncode == 1
-    assert done.stdout.startswith("PROBLEM  PyTorch uses no GPU here, and the kernels have nothing to run on.")
-    assert "1 problem found: kernels-need-gpu." in done.stdout
 
 
 @pytest.mark.parametrize(
