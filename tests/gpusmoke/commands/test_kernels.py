@@ -12,7 +12,7 @@ from gpusmoke.facts import Fact, Facts
 from gpusmoke.findings import finding
 from gpusmoke.findings.kernels import beside_cublas, judge
 
-RECORD = Path(__file__).parents[1] / "data/h100-kernels.json"
+RECORD = Path(__file__).parents[1] / "kernels/h100-kernels.json"
 
 
 @pytest.fixture(scope="module")
