@@ -61,11 +61,15 @@ def without(tree: Tree, parts: Iterable[Part]) -> Tree:
 
 def without_task(tree: Tree, task: str) -> Tree:
     """The tree without a task of pixi.toml, its line in the header, its session of nox and its steps in CI."""
+    run = r"^      - run: (?:./scripts/must-fail \d+ \S+ )?pixi run (?:-e \w+ )?"
     for file, lines in (
         ("pixi.toml", rf"^#     pixi run {task}\b.*\n"),
         ("pixi.toml", rf"^{task} = \{{ cmd = .*\n"),
         ("noxfile.py", rf"^@session\ndef {task}\((?s:.*?)\n\n\n"),
-        (".github/workflows/ci.yml", rf"^      - run: (?:./scripts/must-fail \d+ \S+ )?pixi run (?:-e \w+ )?{task}\b.*\n"),
+        (
+            ".github/workflows/ci.yml",
+            rf"{run}{task}\b.*\n",
+        ),
     ):
         tree = cut(tree, file, lines)
     return tree
