@@ -25,6 +25,7 @@ SEED = 20261126
 SIZES = (1, 2, 3, 7, 8, 9, 17, 31, 63, 64, 65, 127, 128, 129, 255, 256, 257, 509, 512, 513, 1021)
 THIN = ((8191, 1, 64), (1, 8192, 333), (64, 65, 20011), (4097, 40, 8))
 THIN_SHARE = 0.1
+MOST_TOLD = 10  # of wrong products: a kernel that is wrong everywhere must not fill the record
 SMALLER_CUBE: Shape = (4096, 4096, 4096)
 
 
@@ -144,7 +145,7 @@ def prove(worker: Bench, dtypes: Sequence[str], asked: Sequence[Sequence[int]] |
             for case in cases(family, DTYPES[dtype], CASES):
                 checked = case.run(worker.device.generator)
                 row["cases"] += checked is not None
-                if checked is not None and not checked.passed:
+                if checked is not None and not checked.passed and len(row["wrong"]) < MOST_TOLD:
                     row["wrong"].append({**asdict(case), **checked.to_json()})
     worker.report.fact(name, row, "nvcc, and float64 products by PyTorch")
     chosen: list[Item] = []

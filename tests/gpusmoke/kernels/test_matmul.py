@@ -12,6 +12,7 @@ from gpusmoke.kernels.matmul import lies, matmul, misfits, padded
 from gpusmoke.kernels.plan import FAMILIES
 from gpusmoke.measuring.dtypes import DTYPES
 from gpusmoke.measuring.verify import elementwise
+from gpusmoke.workers.backends import multiplier
 from gpusmoke.workers.kernels import SIZES, THIN, cases
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -51,6 +52,14 @@ def test_what_can_not_be_multiplied_is_refused_in_a_sentence(device):
         matmul(a, a.t().half())
     with pytest.raises(ValueError, match=r"takes bfloat16, float16 or float32, .*torch.float64"):
         matmul(a.double(), a.t().double())
+
+
+def test_as_a_backend_it_says_what_it_can_not_multiply():
+    with pytest.raises(RuntimeError, match="^no kernel of nvcc's multiplies in fp64$"):
+        multiplier("nvcc", DTYPES["fp64"])
+    a = uniform(8, 8, "cpu")
+    with pytest.raises(RuntimeError, match="^the kernels that nvcc builds need a GPU$"):
+        multiplier("nvcc-mma", DTYPES["bf16"])(a, a, torch.empty_like(a))
 
 
 def where(x):
