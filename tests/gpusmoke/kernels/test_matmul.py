@@ -55,10 +55,10 @@ def test_what_can_not_be_multiplied_is_refused_in_a_sentence(device):
 
 
 def test_as_a_backend_it_says_what_it_can_not_multiply():
-    with pytest.raises(RuntimeError, match="^no kernel of nvcc's multiplies in fp64$"):
+    with pytest.raises(RuntimeError, match=r"^no kernel of nvcc's multiplies in fp64$"):
         multiplier("nvcc", DTYPES["fp64"])
     a = uniform(8, 8, "cpu")
-    with pytest.raises(RuntimeError, match="^the kernels that nvcc builds need a GPU$"):
+    with pytest.raises(RuntimeError, match=r"^the kernels that nvcc builds need a GPU$"):
         multiplier("nvcc-mma", DTYPES["bf16"])(a, a, torch.empty_like(a))
 
 
