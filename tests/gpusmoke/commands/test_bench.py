@@ -75,22 +75,6 @@ def test_quick_is_one_product_here_and_json_is_alone_on_standard_output(kit, bar
     assert json.loads(path.read_text()) == record
 
 
-def test_a_search_names_the_fastest_of_what_it_measured(kit, bare_root, valid):
-    done = kit("bench", "--search", "--dtype", "fp32", "--seconds", "1", "--json", env=bare_root, timeout=120)
-    record = json.loads(done.stdout)
-    valid(record)
-    assert done.returncode == 0
-    best = record["facts"]["bench.0.search"]["value"]
-    rows = {tuple(row["shape"]): row for row in record["measurements"]}
-    assert rows[tuple(best["shape"])]["value"] == best["value"]
-    assert best["value"] >= 0.99 * max(row["value"] for row in rows.values())
-    assert {row["regime"] for row in rows.values()} == {"settled"}
-    size = "x".join(map(str, best["shape"]))
-    assert [one["title"] for one in record["findings"] if one["id"] == "fastest-shape"] == [
-        f"The fastest shape that was found is {size} NT: {best['value']} TFLOP/s settled."
-    ]
-
-
 def test_what_can_not_be_measured_is_told_and_not_begun_and_a_gpu_can_be_required(kit, bare_root):
     """All problems are told; nothing could be measured."""
     options = ["--dtype", "fp64", "--shape", "64,16384", "--seconds", "4", "--backend", "triton", "--require-gpu"]
