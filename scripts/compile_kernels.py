@@ -22,8 +22,9 @@ from gpusmoke import nvcc
 
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = Path(sysconfig.get_path("purelib"), "nvidia")
-# Those that use what not all GPUs have; matmul_mma.cu has two versions, by how much shared memory there is.
-ONLY = {"matmul_hopper": ["sm_90a"], "matmul_mma": ["sm_80", "sm_89"]}
+# What not all GPUs have: instructions of Hopper alone, and such as came with an architecture.
+ONLY = {"matmul_hopper": "sm_90a"}
+SINCE = {"matmul_mma": 80}
 Line = tuple[str, list[str], Callable[[Path, str, Path], None]]
 """A CUDA line: its compiler, the architectures, and a function that compiles a source for one of them to a file."""
 
@@ -66,6 +67,13 @@ def cuda12() -> Line:
     return "NVRTC 12.9", [f"sm_{number}" for number in known], compile_to
 
 
+def those_for(source: str, architectures: list[str]) -> list[str]:
+    """The architectures of a line that a source is for."""
+    if source in ONLY:
+        return [ONLY[source]]
+    return [name for name in architectures if int(name.removeprefix("sm_")) >= SINCE.get(source, 0)]
+
+
 def wrong(line: Line, source: Path, folder: Path, architecture: str) -> str | None:
     """Why a source does not compile for an architecture, or None where it does; the machine code goes to `folder`."""
     name, _, compile_to = line
@@ -92,9 +100,9 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for line in (cuda13(), cuda12()):
             name, architectures, _ = line
-            failed |= not architectures
             for source in sources:
-                wanted = ONLY.get(source.stem, architectures)
+                wanted = those_for(source.stem, architectures)
+                failed |= not wanted
                 errors = [one for one in pool.map(functools.partial(wrong, line, source, folder), wanted) if one]
                 failed |= bool(errors)
                 print("\n".join(errors) or f"{source.relative_to(ROOT)}: {name}: {' '.join(wanted)}", flush=True)

@@ -66,3 +66,14 @@ def test_no_architecture_and_no_kernel_is_a_failure(script, monkeypatch, capsys,
         path.unlink()
     assert run(script, monkeypatch, known, known) == 1
     assert "there is no .cu" in capsys.readouterr().err
+
+
+def test_what_not_all_gpus_have_is_compiled_for_those_that_do(script, monkeypatch, capsys, tmp_path):
+    for name in ("matmul_mma.cu", "matmul_hopper.cu"):
+        (tmp_path / "src/a" / name).write_text("code")
+    thirteen, twelve = compiler("nvcc 13", ["sm_75", "sm_80", "sm_121"]), compiler("NVRTC 12.9", ["sm_50"])
+    assert run(script, monkeypatch, thirteen, twelve) == 1  # no architecture of the second one is for matmul_mma
+    said = capsys.readouterr().out.splitlines()
+    assert "src/a/matmul_hopper.cu: nvcc 13: sm_90a" in said
+    assert "src/a/matmul_mma.cu: nvcc 13: sm_80 sm_121" in said
+    assert "src/a/one.cu: nvcc 13: sm_75 sm_80 sm_121" in said
