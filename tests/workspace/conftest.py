@@ -143,3 +143,20 @@ def clone(tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def nox():
+    """`nox("-s", "check", folder=...)`: nox itself, in this environment."""
+
+    def run(*arguments, folder=ROOT, **settings):
+        return subprocess.run(
+            [sys.executable, "-m", "nox", "--noxfile", folder / "noxfile.py", *arguments],
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
