@@ -66,10 +66,7 @@ def without_task(tree: Tree, task: str) -> Tree:
         ("pixi.toml", rf"^#     pixi run {task}\b.*\n"),
         ("pixi.toml", rf"^{task} = \{{ cmd = .*\n"),
         ("noxfile.py", rf"^@session\ndef {task}\((?s:.*?)\n\n\n"),
-        (
-            ".github/workflows/ci.yml",
-            rf"{run}{task}\b.*\n",
-        ),
+        (".github/workflows/ci.yml", rf"{run}{task}\b.*\n"),
     ):
         tree = cut(tree, file, lines)
     return tree

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gpusmoke.launch import Launch, kernel
+from gpusmoke.nvcc import architecture
 
 SOURCE = Path(__file__).with_suffix(".cu")
 KERNELS = {
@@ -54,7 +55,7 @@ def on_gpu(x: Tensor, residual: Tensor, weight: Tensor, eps: float = 1e-6) -> tu
     steps = columns * size // VECTOR_BYTES if wide else columns
     threads = min(THREADS, (steps + 31) // 32 * 32)
     with torch.cuda.device(x.device):
-        function = kernel(SOURCE, "sm_{}{}".format(*torch.cuda.get_device_capability(x.device)), KERNELS[x.dtype])
+        function = kernel(SOURCE, architecture(torch.cuda.get_device_capability(x.device)), KERNELS[x.dtype])
         launch = Launch(
             function,
             (x.numel() // columns, 1, 1),

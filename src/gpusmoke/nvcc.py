@@ -41,6 +41,15 @@ class NvccError(RuntimeError):
         lines = [f"{why.title} [{why.id}]", *why.evidence, *(f"try: {step}" for step in why.advice)]
         super().__init__("\n".join(lines))
 
+    def told(self) -> dict[str, object]:
+        """As it stands in a child's facts: the kind of finding, its evidence and its words."""
+        return {"failure": self.finding.id, "said": list(self.finding.evidence), **self.words}
+
+
+def architecture(capability: tuple[int, int]) -> str:
+    """What nvcc calls the architecture of a GPU, as in sm_90 for compute capability 9.0."""
+    return "sm_{}{}".format(*capability)
+
 
 def cubin(source: Path, architecture: str, anew: bool = False) -> Path:
     """The machine code of a .cu file for an architecture as nvcc names it ("sm_90", "sm_90a"), built where need be.

@@ -109,6 +109,11 @@ def links(facts: Facts) -> Iterator[Finding]:
             yield finding("pcie-link-slow", [f"link after a copy: {link} (NVML)"], ordinal, now=now, most=most)
 
 
+def nvcc_words(row: Mapping[str, Json]) -> dict[str, Json]:
+    """What fills in the findings about nvcc, of a child's row."""
+    return {key: row.get(key) for key in NVCC_WORDS}
+
+
 def by_nvcc(facts: Facts) -> Iterator[Finding]:
     """How the kernel fared on each device that --nvcc has nvcc build: compiled, taken by the driver, and right."""
     for ordinal in ordinals(facts, "check"):
@@ -118,7 +123,7 @@ def by_nvcc(facts: Facts) -> Iterator[Finding]:
         failure, text, code = row.get("failure"), row.get("error_text"), row.get("error_code")
         known = {key: value for key, value in row.items() if key not in NVCC_SAYS}
         evidence = [*map(str, listed(row.get("said"))), *(f"{key}: {shown(value)}" for key, value in known.items())]
-        words = {key: row.get(key) for key in NVCC_WORDS} | {"what": BY_NVCC, "text": text, "code": code, "count": ""}
+        words = nvcc_words(row) | {"what": BY_NVCC, "text": text, "code": code, "count": ""}
         words["host_compiler"] = words["host_compiler"] or "a C++ compiler of its own choice"
         words["capability"] = facts.row(f"check.{ordinal}").get("capability")
         words["cuda"] = facts.text("cuda.driver_version")

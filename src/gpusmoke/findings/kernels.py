@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from statistics import geometric_mean
 
-from gpusmoke.facts import Facts, Json, objects
+from gpusmoke.facts import Facts, Json, listed, objects
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
-from gpusmoke.findings.exercise import devices_used, gpu_of, ordinals, wrong_result
+from gpusmoke.findings.exercise import devices_used, gpu_of, nvcc_words, ordinals, wrong_result
 from gpusmoke.findings.rates import judge as judge_rates
-
-PRODUCT = ("dtype", "shape", "layout", "regime")
+from gpusmoke.measuring.shares import shares
 
 
 def kernels(facts: Facts, ordinal: int) -> Iterator[Finding]:
     """How building and verifying went on one GPU."""
     row, gpu = facts.row(f"bench.{ordinal}.kernels"), gpu_of(facts, "bench", ordinal)
-    error = row.get("error")
-    if isinstance(error, dict):
-        yield Finding.from_json(error)._replace(gpu=gpu)
+    if failure := row.get("failure"):
+        yield finding(failure, listed(row.get("said")), gpu, **nvcc_words(row))
         return
     built = objects(row.get("built"))
     if built:
@@ -36,33 +34,21 @@ def kernels(facts: Facts, ordinal: int) -> Iterator[Finding]:
 
 
 def beside_cublas(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
-    """Each GPU's kernels: their rates as shares of cuBLAS's in the same run, by geometric mean."""
-    usual = {key(row): row["value"] for row in measurements if row["backend"] == "cublas" and row["value"] > 0}
-    shares: dict[tuple[int | None, str, str], dict[str, list[tuple[float, str]]]] = {}
-    for row in measurements:
-        if row["backend"].startswith("nvcc") and key(row) in usual:
-            ratio = row["value"] / usual[key(row)]
-            told = f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}: {ratio:.3f}"
-            mine = shares.setdefault((row["gpu"], row["backend"], row["dtype"]), {})
-            mine.setdefault(row["regime"], []).append((ratio, told))
-    for (gpu, backend, dtype), regimes in shares.items():
-        words = [f"{mean([ratio for ratio, _ in found]):.2f} x {name}" for name, found in regimes.items()]
-        evidence = [told for found in regimes.values() for _, told in found]
-        count = max(len(found) for found in regimes.values())
+    """Each GPU's kernels: their rates as shares of cuBLAS's in the same run, by geometric mean, which ratios want."""
+    found: dict[tuple[int | None, str, str], dict[str, list[tuple[float, str]]]] = {}
+    for row, share in zip(measurements, shares(measurements), strict=True):
+        if share is not None and row["backend"].startswith("nvcc"):
+            told = f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}: {share:.3f}"
+            mine = found.setdefault((row["gpu"], row["backend"], row["dtype"]), {})
+            mine.setdefault(row["regime"], []).append((share, told))
+    for (gpu, backend, dtype), regimes in found.items():
+        words = [f"{geometric_mean(share for share, _ in all_):.2f} x {name}" for name, all_ in regimes.items()]
+        evidence = [told for all_ in regimes.values() for _, told in all_]
+        count = max(map(len, regimes.values()))
         products = f"{count} product{'s' if count > 1 else ''}"
         yield finding(
             "beside-cublas", evidence, gpu, kernel=backend, dtype=dtype, shares=", ".join(words), products=products
         )
-
-
-def key(row: dict[str, Json]) -> tuple[Json, ...]:
-    """What two measurements have in common that may be compared: the GPU and the product."""
-    return (row["gpu"], *(tuple(row[name]) if name == "shape" else row[name] for name in PRODUCT))
-
-
-def mean(values: Sequence[float]) -> float:
-    """The geometric mean, which is right for ratios; of numbers above 0."""
-    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

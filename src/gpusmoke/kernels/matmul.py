@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gpusmoke.kernels.plan import Plan, plan
+from gpusmoke.kernels.plan import Plan, Problem, plan
 from gpusmoke.kernels.simt import Matrix, launch_of
 from gpusmoke.kernels.tensor_map import BOX, tensor_map
 from gpusmoke.launch import Argument, Launch, kernel
@@ -62,8 +62,8 @@ def check(a: Tensor, b: Tensor) -> None:
 def multiply(a: Tensor, b: Tensor, out: Tensor, family: str | None = None) -> Plan | str:
     """Enqueue out = a b on the current stream, by the `family` of kernels (hopper, mma, simt) or the fastest there is.
 
-    a is M x K, b K x N, out M x N, all on one GPU. Returns what was launched; where no kernel can
-    do it, nothing is, and the reason is returned. Raises NvccError and LaunchError.
+    a is M x K, b K x N, out M x N, all on one GPU. Returns what was launched, or why nothing was where no kernel can do
+    it. Raises NvccError and LaunchError.
     """
     device = out.get_device()
     if device != torch.cuda.current_device():
@@ -157,7 +157,7 @@ def prepare(
     (a_along_k, a_stride), (b_along_k, b_stride), (_, stride) = (lies(one) or (True, 0) for one in (a, b, out))
     layout = ("n" if a_along_k else "t") + ("t" if b_along_k else "n")
     capability, shape = (properties.major, properties.minor), (m, n, k)
-    chosen = plan(capability, properties.multi_processor_count, dtype, shape, layout, family)
+    chosen = plan(Problem(capability, properties.multi_processor_count, dtype, shape, layout), family)
     if isinstance(chosen, str):
         return chosen
     if chosen.family == "simt":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from gpusmoke.nvcc import architecture
+
 # C of a cluster, rows x columns: blocks in the cluster, stages, and how long it takes, measured on an H100.
 HOPPER_TILES = {"256x256": (2, 4, 1.0), "256x128": (2, 6, 0.63), "128x128": (1, 6, 0.75)}
 HOPPER_BLOCK_ROWS, HOPPER_STEP, HOPPER_THREADS = 128, 64, 384
@@ -29,29 +31,35 @@ class Plan:
     note: str | None = None
 
 
+@dataclass(frozen=True)
+class Problem:
+    """C = A B of shape (M, N, K) in a number format, and the GPU that is to multiply.
+
+    `layout` is how A and then B lie, as in the kernels' names: "nt" has both with their rows along K.
+    """
+
+    capability: tuple[int, int]
+    multiprocessors: int
+    dtype: str
+    shape: tuple[int, int, int]
+    layout: str
+
+
 FAMILIES = {"bf16": ("hopper", "mma"), "fp16": ("hopper", "mma"), "fp32": ("simt",)}
 """The kernels of each number format, the fastest first; source and kernel of the family are called matmul_FAMILY."""
 
 
-def plan(
-    capability: tuple[int, int],
-    multiprocessors: int,
-    dtype: str,
-    shape: tuple[int, int, int],
-    layout: str,
-    family: str | None = None,
-) -> Plan | str:
-    """The plan for C = A B of shape (M, N, K) or in a sentence why there is none.
+def plan(problem: Problem, family: str | None = None) -> Plan | str:
+    """The plan for a product, or in a sentence why there is none.
 
-    `layout` is how A and then B lie, as in the kernels' names: "nt" has both with their rows along K. Without a
-    `family` the fastest is taken that this GPU can have.
+    Without a `family` the fastest is taken that this GPU can have.
     """
-    known = FAMILIES.get(dtype, ())
+    known = FAMILIES.get(problem.dtype, ())
     if family is not None and family not in known:
-        return f"matmul_{family} does not multiply in {dtype}"
-    why = f"no kernel multiplies in {dtype}"
+        return f"matmul_{family} does not multiply in {problem.dtype}"
+    why = f"no kernel multiplies in {problem.dtype}"
     for one in (family,) if family else known:
-        answer = PLANS[one](capability, multiprocessors, dtype, shape, layout)
+        answer = PLANS[one](problem)
         if isinstance(answer, Plan):
             told = answer.note if one == known[0] or family else why
             return replace(answer, note=told)
@@ -59,22 +67,16 @@ def plan(
     return why
 
 
-def hopper(
-    capability: tuple[int, int],
-    multiprocessors: int,
-    dtype: str,
-    shape: tuple[int, int, int],
-    layout: str,
-) -> Plan | str:
+def hopper(problem: Problem) -> Plan | str:
     """The tile that is done soonest, in as few clusters as do it as soon: those left idle take no power from others."""
-    if capability != (9, 0):
-        return needs("matmul_hopper", "9.0", capability)
-    m, n, _ = shape
+    if problem.capability != (9, 0):
+        return needs("matmul_hopper", "9.0", problem)
+    m, n, _ = problem.shape
 
     def rounds(tile: str) -> tuple[int, int]:
         rows, columns = map(int, tile.split("x"))
         tiles = math.ceil(m / rows) * math.ceil(n / columns)
-        return tiles, math.ceil(tiles / max(1, multiprocessors // HOPPER_TILES[tile][0]))
+        return tiles, math.ceil(tiles / max(1, problem.multiprocessors // HOPPER_TILES[tile][0]))
 
     tile = min(HOPPER_TILES, key=lambda one: rounds(one)[1] * HOPPER_TILES[one][2])
     tiles, turns = rounds(tile)
@@ -84,50 +86,38 @@ def hopper(
     return Plan(
         "hopper",
         "sm_90a",
-        f"matmul_hopper_{dtype}_{tile}_{layout}",
+        f"matmul_hopper_{problem.dtype}_{tile}_{problem.layout}",
         (cluster * math.ceil(tiles / turns), 1, 1),
         HOPPER_THREADS,
         stages * stage_bytes + HOPPER_RESULT_BYTES + barrier_bytes + ALIGNMENT,
     )
 
 
-def mma(
-    capability: tuple[int, int],
-    _multiprocessors: int,
-    dtype: str,
-    shape: tuple[int, int, int],
-    layout: str,
-) -> Plan | str:
+def mma(problem: Problem) -> Plan | str:
     """One block for each tile."""
-    if capability < (8, 0):
-        return needs("matmul_mma", "8.0 or newer", capability)
-    m, n, _ = shape
+    if problem.capability < (8, 0):
+        return needs("matmul_mma", "8.0 or newer", problem)
+    m, n, _ = problem.shape
     rows, columns = MMA_TILE
-    step, stages = (32, 4) if capability in LITTLE_SHARED else (64, 3)
+    step, stages = (32, 4) if problem.capability in LITTLE_SHARED else (64, 3)
     return Plan(
         "mma",
-        "sm_{}{}".format(*capability),
-        f"matmul_mma_{dtype}_{layout}",
+        architecture(problem.capability),
+        f"matmul_mma_{problem.dtype}_{problem.layout}",
         (math.ceil(m / rows) * math.ceil(n / columns), 1, 1),
         MMA_THREADS,
         stages * (rows + columns) * step * 2,
     )
 
 
-def simt(
-    capability: tuple[int, int],
-    _multiprocessors: int,
-    _dtype: str,
-    _shape: tuple[int, int, int],
-    _layout: str,
-) -> Plan | str:
+def simt(problem: Problem) -> Plan | str:
     """Every GPU has CUDA cores; how it is launched stands in simt.py."""
-    return Plan("simt", "sm_{}{}".format(*capability), "matmul_simt_fp32")
+    return Plan("simt", architecture(problem.capability), "matmul_simt_fp32")
 
 
 PLANS = {"hopper": hopper, "mma": mma, "simt": simt}
 
 
-def needs(kernel: str, what: str, capability: tuple[int, int]) -> str:
+def needs(kernel: str, what: str, problem: Problem) -> str:
     """Why a GPU is too old or too new."""
-    return f"{kernel} needs compute capability {what}, and this GPU has {'.'.join(map(str, capability))}"
+    return f"{kernel} needs compute capability {what}, and this GPU has {'.'.join(map(str, problem.capability))}"

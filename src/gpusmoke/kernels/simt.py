@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpusmoke.launch import Argument, Launch, kernel
+from gpusmoke.nvcc import architecture
 
 SOURCE = Path(__file__).with_name("matmul_simt.cu")
 TILE, THREADS = 128, 256
@@ -38,7 +39,7 @@ def launch_of(
 
 def architecture_of(device: torch.device | str) -> str:
     """What nvcc calls the architecture of a GPU, as in sm_90."""
-    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+    return architecture(torch.cuda.get_device_capability(device))
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Json
+from gpusmoke.measuring.shares import shares
 from gpusmoke.presentation.terminal import PLAIN_WIDTH, Page
 
 if TYPE_CHECKING:
@@ -80,18 +81,10 @@ def table(products: Sequence[tuple[Row | None, Row | None]], width: int) -> Tabl
 
 def add_shares(products: Sequence[tuple[Row | None, Row | None]], lines: Sequence[dict[str, str]]) -> None:
     """Add to each burst and settled rate what part it is of cuBLAS's, where that multiplied the same."""
-    usual: dict[tuple[Json, ...], float] = {}
-    for rows in products:
-        usual |= {product_of(row): row["value"] for row in rows if row is not None and row["backend"] == "cublas"}
-    for rows, line in zip(products, lines, strict=True):
-        for row in rows:
-            if row is not None and row["backend"] != "cublas" and usual.get(product_of(row)):
-                line[row["regime"]] += f" ({row['value'] / usual[product_of(row)]:.2f}x)"
-
-
-def product_of(row: Row) -> tuple[Json, ...]:
-    """What is the same where another backend has multiplied the same."""
-    return row["dtype"], *row["shape"], row["layout"], row["regime"]
+    told = [(row, line) for both, line in zip(products, lines, strict=True) for row in both if row is not None]
+    for (row, line), share in zip(told, shares([row for row, _ in told]), strict=True):
+        if share is not None:
+            line[row["regime"]] += f" ({share:.2f}x)"
 
 
 def cells(burst: Row | None, settled: Row | None) -> dict[str, str]:

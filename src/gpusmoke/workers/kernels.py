@@ -12,7 +12,7 @@ import torch
 
 from gpusmoke.facts import Json
 from gpusmoke.kernels.matmul import HERE, multiply
-from gpusmoke.kernels.plan import FAMILIES, Plan, plan
+from gpusmoke.kernels.plan import FAMILIES, Plan, Problem, plan
 from gpusmoke.measuring.dtypes import DTYPES, Dtype
 from gpusmoke.measuring.shapes import CUBE, LAYOUTS, Item, Shape, by, shapes
 from gpusmoke.measuring.verify import Verification, elementwise, same_bits
@@ -105,7 +105,7 @@ def plans(worker: Bench) -> dict[str, dict[str, Plan]]:
     found: dict[str, dict[str, Plan]] = {}
     for dtype, families in FAMILIES.items():
         for family in families:
-            chosen = plan(device.capability, device.multiprocessors, dtype, CUBE, "nt", family)
+            chosen = plan(Problem(device.capability, device.multiprocessors, dtype, CUBE, "nt"), family)
             if isinstance(chosen, Plan):
                 found.setdefault(dtype, {})[family] = chosen
     return found
@@ -136,7 +136,7 @@ def prove(worker: Bench, dtypes: Sequence[str], asked: Sequence[Sequence[int]] |
     try:
         row["built"] = build(list({one.family: one for found in known.values() for one in found.values()}.values()))
     except NvccError as error:
-        worker.report.fact(name, {**row, "error": error.finding.to_json()}, "nvcc")
+        worker.report.fact(name, {**row, **error.told()}, "nvcc")
         return []
     row["build_seconds"] = round(time.monotonic() - started, 3)
     for dtype, found in known.items():
@@ -148,13 +148,18 @@ def prove(worker: Bench, dtypes: Sequence[str], asked: Sequence[Sequence[int]] |
                 if checked is not None and not checked.passed and len(row["wrong"]) < MOST_TOLD:
                     row["wrong"].append({**asdict(case), **checked.to_json()})
     worker.report.fact(name, row, "nvcc, and float64 products by PyTorch")
+    return beside_cublas(
+        {dtype: [f"nvcc-{family}" for family in found] for dtype, found in known.items()}, asked, models
+    )
+
+
+def beside_cublas(backends: dict[str, list[str]], asked: Sequence[Sequence[int]] | None, models: bool) -> list[Item]:
+    """What to measure of the backends of each number format, the fastest first: the first format has more shapes."""
     chosen: list[Item] = []
-    for dtype, found in known.items():
-        usual = [CUBE, SMALLER_CUBE] if dtype == next(iter(known)) else [CUBE]
-        mine: list[Shape] = [(m, n, k) for m, n, k in asked or usual]
-        beside = [USUAL, *(f"nvcc-{family}" for family in found)]
-        chosen += by(beside, [Item(dtype, shape, fixed=asked is not None) for shape in mine])
-        if models and dtype == next(iter(known)):
-            fastest = [USUAL, f"nvcc-{next(iter(found))}"]
-            chosen += by(fastest, [Item(dtype, shape) for shape in shapes("model") if shape not in mine])
+    for at, (dtype, mine) in enumerate(backends.items()):
+        usual = [CUBE, SMALLER_CUBE] if at == 0 else [CUBE]
+        sizes: list[Shape] = [(m, n, k) for m, n, k in asked or usual]
+        chosen += by([USUAL, *mine], [Item(dtype, shape, fixed=asked is not None) for shape in sizes])
+        if models and at == 0:
+            chosen += by([USUAL, mine[0]], [Item(dtype, shape) for shape in shapes("model") if shape not in sizes])
     return chosen

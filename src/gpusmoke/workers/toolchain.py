@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,7 +19,8 @@ from gpusmoke.launch import LaunchError
 from gpusmoke.workers.pytorch import error_code
 from gpusmoke.workers.reporter import Reporter
 
-Multiply = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], object]
+if TYPE_CHECKING:
+    from gpusmoke.workers.product import Multiply
 
 
 def toolchain(report: Reporter, ordinal: int, device: str, product: Callable[[Multiply], dict[str, Json]]) -> None:
@@ -36,7 +38,7 @@ def toolchain(report: Reporter, ordinal: int, device: str, product: Callable[[Mu
             torch.cuda.set_device(device)
             row["product"] = product(multiply)
     except nvcc.NvccError as error:
-        row |= {"failure": error.finding.id, "said": list(error.finding.evidence), **error.words}
+        row |= error.told()
     except (RuntimeError, OSError) as error:  # OSError: what was built can't be kept
         code = error.code if isinstance(error, LaunchError) else error_code(error)
         row |= {"error_text": str(error).split("\n")[0][:300], "error_code": code}

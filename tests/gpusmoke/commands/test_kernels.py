@@ -9,8 +9,8 @@ import pytest
 
 from gpusmoke.cli import main
 from gpusmoke.facts import Fact, Facts
-from gpusmoke.findings import finding
 from gpusmoke.findings.kernels import beside_cublas, judge
+from gpusmoke.nvcc import NvccError
 
 RECORD = Path(__file__).parents[1] / "kernels/h100-kernels.json"
 
@@ -87,8 +87,8 @@ def test_a_wrong_product_is_told_with_its_shape(record):
 
 
 def test_a_kernel_that_can_not_be_built_is_told_with_nvccs_own_cure(record):
-    error = finding("host-compiler-missing", ["looked for g++"], nvcc="/opt/nvcc")
-    found = judged(record, error=error.to_json(), built=[])
+    error = NvccError("host-compiler-missing", ["looked for g++"], nvcc="/opt/nvcc")
+    found = judged(record, **error.told(), built=[])
     assert found["host-compiler-missing"].gpu == 0
     assert "sudo apt install g++" in found["host-compiler-missing"].advice
     assert "kernels-built" not in found

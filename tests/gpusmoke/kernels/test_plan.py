@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpusmoke.kernels.plan import FAMILIES, HOPPER_TILES, Plan, plan
+from gpusmoke.kernels.plan import FAMILIES, HOPPER_TILES, Plan, Problem, plan
 
 H100, A100, RTX_4090, RTX_5090, T4 = ((9, 0), 132), ((8, 0), 108), ((8, 9), 128), ((12, 0), 170), ((7, 5), 40)
 # Of a block, in bytes: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/compute-capabilities.html
@@ -14,7 +14,7 @@ SHARED = {(9, 0): 227 << 10, (8, 0): 163 << 10, (8, 9): 99 << 10, (12, 0): 99 <<
 
 
 def planned(gpu, shape=(8192, 8192, 8192), dtype="bf16", family=None, layout="nt"):
-    return plan(*gpu, dtype, shape, layout, family)
+    return plan(Problem(*gpu, dtype, shape, layout), family)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_no_more_clusters_than_it_takes_to_be_done_as_soon():
 @given(st.tuples(*[st.integers(1, 20000)] * 3), st.integers(1, 200))
 def test_whatever_the_shape_and_the_gpu_the_grid_covers_c_once(shape, multiprocessors):
     m, n, _ = shape
-    chosen = plan((9, 0), multiprocessors, "bf16", shape, "nt")
+    chosen = planned(((9, 0), multiprocessors), shape)
     assert isinstance(chosen, Plan)
     tile = chosen.kernel.split("_")[3]
     rows, columns = map(int, tile.split("x"))
