@@ -2,30 +2,31 @@
 
     PYTHONPATH=src python benchmarks/ladder.py [--shape 8192]
 
-Every rung is the one above it without one thing more. All are verified, and measured in turns, burst and settled, as
-bench does; the figures are TFLOP/s, and parts of cuBLAS's.
+Every rung is the one above it without one thing more. They are measured and verified as bench does it, in turns; the
+figures are TFLOP/s, and parts of cuBLAS's. Exit code 1: a rung was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from variants import Edits, variant
 
+from gpusmoke.facts import Json
 from gpusmoke.kernels import matmul, plan
 from gpusmoke.measuring.shapes import Item
-from gpusmoke.measuring.statistics import mean, median
-from gpusmoke.measuring.timing import bursts, interleaved
+from gpusmoke.workers.bench import USUAL, Bench, measure
 from gpusmoke.workers.device import Device
 from gpusmoke.workers.product import Product
+from gpusmoke.workers.reporter import Reporter
 
-BURSTS, REST_SECONDS, TURN_SECONDS, SETTLING_SECONDS, SETTLED_SECONDS = 6, 0.2, 0.1, 6.0, 8.0
+SECONDS = 70.0
 HOPPER, MMA = "matmul_hopper.cu", "matmul_mma.cu"
 WIDE = "LAYOUTS(NAME##_256x256, T, 256, 4, 2)"
 NO_CLUSTER = (HOPPER, WIDE, "LAYOUTS(NAME##_128x256, T, 256, 4, 1)")
@@ -71,73 +72,79 @@ RUNGS = [
 ]
 
 
-def product(device: Device, item: Item, rung: Rung, folder: Path) -> Product:
-    """The item by that rung."""
-    m, n, _ = item.shape
-    launches: dict[tuple[int, ...], tuple[plan.Plan, matmul.Launch] | str] = {}
+class Rows(Reporter):
+    """Keeps the measurements instead of saying them."""
 
-    def multiply(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
-        key = (a.data_ptr(), b.data_ptr(), out.data_ptr())
-        if key not in launches:
-            launches[key] = prepared(a, b, out)
-        launch = launches[key][1]
-        launch(torch.cuda.current_stream().cuda_stream)
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Json]] = []
 
-    def prepared(*operands: torch.Tensor) -> tuple[plan.Plan, matmul.Launch]:
-        kept = plan.HOPPER_TILES, plan.plan, matmul.Launch, matmul.HERE
-        plan.HOPPER_TILES = rung.tiles or plan.HOPPER_TILES
-
-        def changed(*arguments: object) -> plan.Plan | str:
-            chosen = kept[1](*arguments)
-            assert isinstance(chosen, plan.Plan)
-            grid = (rung.blocks(m, n), 1, 1) if rung.blocks else chosen.grid
-            return dataclasses.replace(chosen, grid=grid, shared_bytes=rung.shared_bytes or chosen.shared_bytes)
-
-        matmul.plan, matmul.HERE = changed, folder
-        matmul.Launch = lambda *arguments: kept[2](*arguments[:-1], rung.overlap)
-        try:
-            where = [(one.data_ptr(), one.shape, one.stride()) for one in operands]
-            return matmul.prepare.__wrapped__("bf16", *where, 0, rung.family)
-        finally:
-            plan.HOPPER_TILES, matmul.plan, matmul.Launch, matmul.HERE = kept
-
-    return Product(device, item, multiply)
+    def _say(self, kind: str, content: Json) -> None:
+        if kind == "measurement":
+            self.rows.append(content)
 
 
-def main() -> None:
-    """Measure all, and print a table."""
+class Ladder(Bench):
+    """A benchmark whose backends are the rungs, each built from its own folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Rows(), 0, Device("cuda:0"), SECONDS)
+        self.folders = {rung.name: variant(folder / str(number), rung.edits) for number, rung in enumerate(RUNGS)}
+
+    def product(self, item: Item) -> Product:
+        """The item by the rung that its backend names."""
+        if item.backend == USUAL:
+            return super().product(item)
+        rung = next(one for one in RUNGS if one.name == item.backend)
+        launches: dict[int, matmul.Launch] = {}
+
+        def multiply(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
+            if out.data_ptr() not in launches:
+                launches[out.data_ptr()] = prepared(rung, self.folders[rung.name], a, b.t(), out)
+            launches[out.data_ptr()](torch.cuda.current_stream().cuda_stream)
+
+        return Product(self.device, item, multiply)
+
+
+def prepared(rung: Rung, folder: Path, *operands: torch.Tensor) -> matmul.Launch:
+    """What launches a rung's kernel: the plan and the source of matmul.py with the rung's in their place."""
+    kept = plan.HOPPER_TILES, plan.plan, matmul.Launch, matmul.HERE
+    m, n = operands[-1].shape
+
+    def changed(problem: plan.Problem, family: str) -> plan.Plan:
+        chosen = kept[1](problem, family)
+        assert isinstance(chosen, plan.Plan)
+        grid = (rung.blocks(m, n), 1, 1) if rung.blocks else chosen.grid
+        return dataclasses.replace(chosen, grid=grid, shared_bytes=rung.shared_bytes or chosen.shared_bytes)
+
+    plan.HOPPER_TILES = rung.tiles or plan.HOPPER_TILES
+    matmul.plan, matmul.HERE = changed, folder
+    matmul.Launch = lambda *arguments: kept[2](*arguments[:-1], rung.overlap)
+    try:
+        where = [(one.data_ptr(), one.shape, one.stride()) for one in operands]
+        return matmul.prepare.__wrapped__("bf16", *where, 0, rung.family)[1]
+    finally:
+        plan.HOPPER_TILES, matmul.plan, matmul.Launch, matmul.HERE = kept
+
+
+def main() -> int:
+    """Measure all, and print a table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=int, default=8192, help="of a cube (default: 8192)")
     size = parser.parse_args().shape
-    device, item = Device("cuda:0"), Item("bf16", (size, size, size))
-    products = {"cuBLAS": Product(device, item)}
+    names = [USUAL, *(rung.name for rung in RUNGS)]
     with tempfile.TemporaryDirectory() as scratch:
-        for number, rung in enumerate(RUNGS):
-            made = product(device, item, rung, variant(Path(scratch, str(number)), rung.edits))
-            made.operands = products["cuBLAS"].operands
-            products[rung.name] = made
-        each = {name: one.prepare() for name, one in products.items()}  # builds
-    found: dict[str, list[float]] = {name: [] for name in products}
-    for _ in range(BURSTS):
-        for name, one in products.items():
-            found[name] += map(one.rate, bursts(one.launch, device.timer, each[name], REST_SECONDS, 1))
-    turns = [(one.launch, max(1, round(TURN_SECONDS / each[name]))) for name, one in products.items()]
-    settled: dict[str, list[float]] = {name: [] for name in products}
-    started = time.monotonic()
-    for who, seconds, at in interleaved(turns, device.timer):
-        name = list(products)[who]
-        if at - started > SETTLING_SECONDS:
-            settled[name].append(products[name].rate(seconds))
-        if at - started > SETTLING_SECONDS + SETTLED_SECONDS:
-            break
-    torch.cuda.synchronize()
-    usual = median(found["cuBLAS"]), mean(settled["cuBLAS"])
-    print(f"| {device.name}, bf16 {size}³ | burst | of cuBLAS | settled | of cuBLAS | |\n|---|---|---|---|---|---|")
-    for name, one in products.items():
-        burst, rest = median(found[name]), mean(settled[name])
-        right = "" if one.verify(1e9).passed else "WRONG"
-        print(f"| {name} | {burst:.0f} | {burst / usual[0]:.3f} | {rest:.0f} | {rest / usual[1]:.3f} | {right} |")
+        ladder = Ladder(Path(scratch))
+        items = [Item("bf16", (size, size, size), fixed=True, backend=name) for name in names]
+        measure(ladder, items, SECONDS, bandwidth=False, triad=False)
+    rates: dict[tuple[str, str], float] = {(row["backend"], row["regime"]): row["value"] for row in ladder.report.rows}
+    wrong = {row["backend"] for row in ladder.report.rows if not row["verified"]["passed"]}
+    print(f"| {ladder.device.name}, bf16 {size}³ | burst | of cuBLAS | settled | of cuBLAS | |")
+    print("|---|---|---|---|---|---|")
+    for name in names:
+        shown = [f"{rates[name, one]:.0f} | {rates[name, one] / rates[USUAL, one]:.3f}" for one in ("burst", "settled")]
+        print(f"| {name} | {' | '.join(shown)} | {'WRONG' if name in wrong else ''} |")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,7 @@
     PYTHONPATH=src python benchmarks/provoke.py
 
 It changes nothing that outlives it: device files are covered in private mounts, results are spoilt in the child's own
-Python, and the memory that it fills is given back. nvcc is needed for two cases. Exit code 1: one was not named.
+Python, and the memory that it fills is given back. nvcc is needed for five cases. Exit code 1: one was not named.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ block = torch.empty(int(free * float(sys.argv[1])), dtype=torch.uint8, device="c
 print("filled", flush=True)
 time.sleep(600)
 """
+# What nvcc wrote last is PTX of a version to come.
+NEWER_NVCC = """\
+#!/bin/sh
+for word; do [ "$last" = -o ] && target=$word; last=$word; done
+{nvcc} "$@" && {{ [ -z "$target" ] || sed -i 's/^\\.version.*/.version 9.9/' "$target"; }}
+"""
 KERNEL = 'extern "C" __global__ void one(int *p) { *p = 1; }\n'
 
 
@@ -107,6 +113,15 @@ def compiled(folder: Path) -> tuple[Path, Path]:
     return other, newer
 
 
+def newer_nvcc(folder: Path) -> dict[str, str]:
+    """An environment whose nvcc writes PTX of a version that no driver knows."""
+    program = folder / "newer nvcc/nvcc"
+    program.parent.mkdir()
+    program.write_text(NEWER_NVCC.format(nvcc=shutil.which("nvcc")), encoding="utf-8")
+    program.chmod(0o755)
+    return {"PATH": os.pathsep.join([str(program.parent), os.environ["PATH"]]), "NVCC_APPEND_FLAGS": "-ptx"}
+
+
 def cases(folder: Path) -> Iterator[Case]:
     """Everything that can be brought about on this machine."""
     doctor, check = ["doctor"], ["check"]
@@ -137,6 +152,10 @@ def cases(folder: Path) -> Iterator[Case]:
         for name, file, expected in [("other", other, "arch-not-in-build"), ("newer", newer, "ptx-too-new")]:
             env = patched(folder, name, LOAD.format(file=str(file)))
             yield Case(f"a kernel: {file.name}", expected, check, env)
+        built = [*check, "--nvcc"]
+        yield Case("nvcc told of another GPU", "kernel-for-other-gpus", built, {"NVCC_APPEND_FLAGS": "-arch=sm_80"})
+        yield Case("nvcc newer than the driver", "kernel-refused", built, newer_nvcc(folder))
+        yield Case("a C++ compiler that is none", "host-compiler-unfit", built, {"CXX": "/bin/false"})
     for number, expected in [(signal.SIGKILL, "worker-crashed"), (signal.SIGSTOP, "worker-hung")]:
         env = patched(folder, number.name, f"import os; os.kill(os.getpid(), {number.value})")
         yield Case(f"{number.name} in the middle of it", expected, [*check, "--timeout", "15"], env)
