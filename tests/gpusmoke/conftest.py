@@ -254,6 +254,14 @@ def fake_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def bare_root(tmp_path: Path) -> dict[str, str]:
+    """The environment in which a file tree is read that has nothing of NVIDIA."""
+    root = tmp_path / "bare"
+    root.mkdir()
+    return {"GPUSMOKE_ROOT": str(root)}
+
+
+@pytest.fixture
 def workspace(kit: Kit, valid: Callable[[object], None]) -> Workspace:
     """A `Workspace`, in the folder where `kit` runs."""
     return Workspace(kit, valid)

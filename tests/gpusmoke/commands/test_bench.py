@@ -17,13 +17,6 @@ if "gpusmoke.workers.child" in sys.orig_argv:
 """
 
 
-@pytest.fixture
-def bare_root(tmp_path):
-    root = tmp_path / "bare"
-    root.mkdir()
-    return {"GPUSMOKE_ROOT": str(root)}
-
-
 def test_bench_measures_what_was_asked_for_on_the_cpu_and_says_so(kit, bare_root, valid):
     options = ["--dtype", "fp32,fp8,fp32", "--shape", "300x200x100,64,64", "--layout", "nt,TN", "--backend", "cublas"]
     done = kit("bench", "--seconds", "2", *options, env=bare_root, timeout=120)
@@ -51,44 +44,6 @@ def test_bench_measures_what_was_asked_for_on_the_cpu_and_says_so(kit, bare_root
         assert "joules_per_tflop" not in row
     assert "fp32 burst" in done.stderr  # progress, a line per measurement where there is no terminal
     assert [one["id"] for one in record["findings"]] == ["cuda-not-exercised", "dtype-skipped", "rates-measured"]
-
-
-def test_quick_is_one_product_here_and_json_is_alone_on_standard_output(kit, bare_root, valid):
-    done = kit("bench", "--quick", "--dtype", "fp32", "--seconds", "1", "--json", env=bare_root, timeout=120)
-    record = json.loads(done.stdout)
-    valid(record)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [(row["dtype"], row["regime"]) for row in record["measurements"]] == [("fp32", "burst"), ("fp32", "settled")]
-    assert record["facts"]["request.bench"]["value"] == {
-        "seconds": 1.0,
-        "scope": "quick",
-        "dtypes": ["fp32"],
-        "shapes": None,
-        "layouts": ["NT"],
-        "backends": None,
-        "gpus": None,
-    }
-    m, n, k = record["measurements"][0]["shape"]
-    assert m == n == k
-    assert m in (1024, 2048)
-    (path,) = (kit.cwd / "results").iterdir()
-    assert json.loads(path.read_text()) == record
-
-
-def test_what_can_not_be_measured_is_told_and_not_begun_and_a_gpu_can_be_required(kit, bare_root):
-    """All problems are told; nothing could be measured."""
-    options = ["--dtype", "fp64", "--shape", "64,16384", "--seconds", "4", "--backend", "triton", "--require-gpu"]
-    done = kit("bench", *options, env=bare_root, timeout=100)
-    assert done.returncode == 1
-    said = flowing(done.stdout)
-    assert "fp64 64x64x64 NT triton was not measured: the Triton backend does not multiply in fp64" in said
-    assert "one product of 16384x16384x16384 takes about" in said
-    assert "2 problems found: gpu-required, nothing-measured." in done.stdout
-
-
-def flowing(text):
-    """The text without its line breaks."""
-    return " ".join(text.split())
 
 
 @pytest.mark.parametrize(

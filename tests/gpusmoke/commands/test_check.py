@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,14 +30,6 @@ def check(kit, tmp_path):
     return run
 
 
-@pytest.fixture
-def bare_root(tmp_path):
-    """A file tree without anything of NVIDIA."""
-    root = tmp_path / "bare"
-    root.mkdir()
-    return {"GPUSMOKE_ROOT": str(root)}
-
-
 @no_gpu
 def test_a_machine_without_gpu_passes_and_says_what_was_not_exercised(check, bare_root):
     record, found, code = check(env=bare_root)
@@ -50,32 +41,6 @@ def test_a_machine_without_gpu_passes_and_says_what_was_not_exercised(check, bar
     assert all(step["passed"] for step in steps)
     assert all(0 < step["error"] <= step["bound"] for step in steps[1:])
     assert "nvcc.0" not in record["facts"]  # nobody asked
-
-
-@no_gpu
-@linux
-def test_where_pytorch_uses_no_gpu_one_child_has_the_cpu_however_many_gpus_there_are(check, driver, fake_root):
-    # The stand-in driver has no kernels: PyTorch's CUDA build can't use it, its CPU build would not try.
-    # Nor has nvcc one to build for: that it compiles is all that can be proved.
-    compiler = os.environ.get("CXX") or shutil.which("g++") or ""
-    machine = driver({"devices": 2}) | {"GPUSMOKE_ROOT": str(fake_root), "CXX": compiler}
-    record, found, code = check("--nvcc", env=machine)
-    assert code == 1
-    assert {"gpu-unused", "cpu-build"} & set(found)
-    assert record["facts"]["check.0"]["value"]["device"] == "cpu"
-    assert "check.1" not in record["facts"]
-    assert record["facts"]["check.worker.1"]["value"]["finished"] is True
-    assert found["cpu-works"]["gpu"] is None
-    assert "nvcc.1" not in record["facts"]
-    compiled = record["facts"]["nvcc.0"]["value"]
-    if "failure" in compiled:  # nvcc comes with CUDA environments alone
-        assert found[compiled["failure"]]["advice"]
-        assert compiled["failure"] in ("nvcc-missing", "host-compiler-missing")
-    else:
-        assert Path(compiled["nvcc"]).is_file()
-        assert compiled["origin"]
-        assert compiled["architecture"].startswith("sm_")
-        assert "none was launched" in found["nvcc-compiles"]["title"]
 
 
 @no_gpu
