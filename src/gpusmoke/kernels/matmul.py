@@ -99,7 +99,8 @@ def multiply_copies(which: list[str], a: Tensor, b: Tensor, out: Tensor, family:
         return answer
     if result is not out:
         out.copy_(result[:, : out.shape[1]])
-    return replace(answer, note=f"copied, for rows that are multiples of 16 bytes: {', '.join(which)}")
+    copied = f"copied, for rows that are multiples of 16 bytes: {', '.join(which)}"
+    return replace(answer, note="; ".join(filter(None, (answer.note, copied))))
 
 
 def padded(length: int) -> int:
