@@ -3,13 +3,15 @@
     PYTHONPATH=src python benchmarks/provoke.py
 
 It changes nothing that outlives it: device files are covered in private mounts, results are spoilt in the child's own
-Python, and the memory that it fills is given back. nvcc is needed for five cases. Exit code 1: one was not named.
+Python, and the memory that it fills is given back. nvcc is needed for five cases. With `--two` it goes on to the second
+of two GPUs, where the first has to be reported as usual. Exit code 1: one was not named.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -21,11 +23,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PYTHON = sys.executable
 DEADLINE_SECONDS = 240
 CHILD = "gpusmoke.workers.child"
 NOBODY = "65534"
+SIGNALS = [(signal.SIGKILL, "worker-crashed"), (signal.SIGSTOP, "worker-hung")]
 
 # Run in every child before its own program; `torch.mm` is what check and bench multiply with.
 PATCH = f"""\
@@ -49,6 +53,7 @@ module, text = ctypes.c_void_p(), ctypes.c_char_p()
         code = cuda.cuModuleLoadData(ctypes.byref(module), open({file!r}, "rb").read() + bytes(1))
         cuda.cuGetErrorString(code, ctypes.byref(text))
         if code: raise RuntimeError("CUDA driver error: " + text.value.decode())"""
+SECOND = "'\"ordinal\": 1' in sys.orig_argv[-1]"  # in the child of GPU 1
 FILL = """\
 import sys, time, torch
 free = torch.cuda.mem_get_info()[0]
@@ -62,19 +67,32 @@ NEWER_NVCC = """\
 for word; do [ "$last" = -o ] && target=$word; last=$word; done
 {nvcc} "$@" && {{ [ -z "$target" ] || sed -i 's/^\\.version.*/.version 9.9/' "$target"; }}
 """
+COMPETE = """\
+import torch
+a, b = (torch.rand(8192, 8192, dtype=torch.bfloat16, device="cuda:1") for _ in range(2))
+for at in range(1 << 30):
+    a @ b
+    if at % 16 == 0: torch.cuda.synchronize()
+    if at == 64: print("busy", flush=True)
+"""
 KERNEL = 'extern "C" __global__ void one(int *p) { *p = 1; }\n'
 
 
 @dataclass
 class Case:
-    """One failure: what is run, in which surroundings, and the finding that has to be among its problems."""
+    """One failure: what is run, in which surroundings, and the finding that has to be among its problems.
+
+    `company` is a program that uses a GPU meanwhile, with its argument. With `on_second` the finding has to be about
+    GPU 1, and GPU 0 has to be well.
+    """
 
     name: str
     expected: str
     arguments: list[str]
     env: dict[str, str] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
-    memory_filled: float = 0.0
+    company: tuple[str, str] | None = None
+    on_second: bool = False
 
 
 def covered(*nodes: str) -> list[str]:
@@ -142,8 +160,8 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case("no /dev/nvidia0", "device-node-missing", doctor, prefix=covered("nvidia0"))
     yield Case("no /dev/nvidiactl", "device-node-missing", doctor, prefix=covered("nvidiactl"))
     yield Case("device files of root alone", "device-node-permission", doctor, prefix=closed())
-    yield Case("memory taken by another process", "memory-taken", doctor, memory_filled=0.8)
-    yield Case("memory full", "out-of-memory", check, memory_filled=0.999)
+    yield Case("memory taken by another process", "memory-taken", doctor, company=(FILL, "0.8"))
+    yield Case("memory full", "out-of-memory", check, company=(FILL, "0.999"))
     yield Case("a high exponent bit flipped", "wrong-result", check, patched(folder, "high", HIGH_BIT))
     repeat = ["bench", "--dtype", "bf16", "--shape", "4096", "--seconds", "6", "--results", str(folder / "results")]
     yield Case("a low bit, between two repeats", "wrong-result", repeat, patched(folder, "low", LOW_BIT))
@@ -156,18 +174,33 @@ def cases(folder: Path) -> Iterator[Case]:
         yield Case("nvcc told of another GPU", "kernel-for-other-gpus", built, {"NVCC_APPEND_FLAGS": "-arch=sm_80"})
         yield Case("nvcc newer than the driver", "kernel-refused", built, newer_nvcc(folder))
         yield Case("a C++ compiler that is none", "host-compiler-unfit", built, {"CXX": "/bin/false"})
-    for number, expected in [(signal.SIGKILL, "worker-crashed"), (signal.SIGSTOP, "worker-hung")]:
+    for number, expected in SIGNALS:
         env = patched(folder, number.name, f"import os; os.kill(os.getpid(), {number.value})")
         yield Case(f"{number.name} in the middle of it", expected, [*check, "--timeout", "15"], env)
 
 
+def cases_of_two(folder: Path) -> Iterator[Case]:
+    """What can be brought about on the second of two GPUs."""
+    results = ["--results", str(folder / "results")]
+    for number, expected in SIGNALS:
+        body = f"if {SECOND}: import os; os.kill(os.getpid(), {number.value})"
+        env = patched(folder, f"second {number.name}", body)
+        yield Case(f"{number.name}, on GPU 1", expected, ["check", "--timeout", "20"], env, on_second=True)
+    body = f"if {SECOND} and calls[0] > 20: import os; os.kill(os.getpid(), {signal.SIGKILL.value})"
+    env = patched(folder, "second bench", body)
+    yield Case("SIGKILL in bench, on GPU 1", "worker-crashed", ["bench", "--quick", *results], env, on_second=True)
+    body = f"if {SECOND} and calls[0] == 2000: {HIGH_BIT}"
+    env = patched(folder, "second soak", body)
+    soak = ["soak", "--minutes", "0.25", *results]
+    yield Case("a bit flipped in soak, on GPU 1", "bits-differ", soak, env, on_second=True)
+    busy = ["bench", "--quick", *results]
+    yield Case("GPU 1 busy", "another-process", busy, company=(COMPETE, ""), on_second=True)
+
+
 @contextlib.contextmanager
-def memory_filled(share: float) -> Iterator[None]:
-    """Another process that holds this share of the free memory."""
-    if not share:
-        yield
-        return
-    with subprocess.Popen([PYTHON, "-c", FILL, str(share)], stdout=subprocess.PIPE, text=True) as process:
+def company(program: str, argument: str) -> Iterator[None]:
+    """Another process that uses a GPU, from when it says so."""
+    with subprocess.Popen([PYTHON, "-c", program, argument], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
         try:
@@ -176,33 +209,45 @@ def memory_filled(share: float) -> Iterator[None]:
             process.kill()
 
 
-def found(case: Case) -> dict[str, str]:
-    """The findings of one case that are problems or warnings: id and sentence."""
+def found(case: Case) -> list[dict[str, Any]]:
+    """The findings of one case."""
     command = [*case.prefix, PYTHON, "-P", "-m", "gpusmoke", *case.arguments, "--json"]
-    with memory_filled(case.memory_filled):
+    with company(*case.company) if case.company else contextlib.nullcontext():
         environ = os.environ | case.env
         done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_SECONDS)
-    findings = json.loads(done.stdout)["findings"]
-    return {one["id"]: one["title"] for one in findings if one["severity"] in ("problem", "warning")}
+    return list(json.loads(done.stdout)["findings"])
+
+
+def named(case: Case, findings: list[dict[str, Any]]) -> bool:
+    """Whether the failure is there under its name, about the GPU that has it and no other."""
+    bad = [one for one in findings if one["severity"] in ("problem", "warning")]
+    if not case.on_second:
+        return any(one["id"] == case.expected for one in bad)
+    well = any(one["gpu"] == 0 and one["severity"] == "ok" for one in findings)
+    return (
+        well and any(one["id"] == case.expected and one["gpu"] == 1 for one in bad) and all(one["gpu"] for one in bad)
+    )
 
 
 def main() -> int:
     """Bring about every case and print a table; `--only WORD` takes those with that word in their name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="WORD", help="only cases with this in their name")
+    parser.add_argument("--two", action="store_true", help="also on the second of two GPUs")
     args = parser.parse_args()
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        for case in cases(Path(folder)):
+        every = cases(Path(folder)), cases_of_two(Path(folder)) if args.two else ()
+        for case in itertools.chain(*every):
             if args.only in case.name:
                 started = time.monotonic()
                 seen = found(case)
-                missed += case.expected not in seen
-                word = "named" if case.expected in seen else "MISSED"
-                rest = [kind for kind in seen if kind != case.expected]
-                print(f"{word:6} {case.name:32} {case.expected:28} {time.monotonic() - started:5.1f} s  {rest or ''}")
-                print(f"       {seen.get(case.expected, seen)}", flush=True)
+                missed += not (right := named(case, seen))
+                print(f"{'named' if right else 'MISSED':6} {case.name:32} {time.monotonic() - started:5.1f} s")
+                for one in seen:
+                    if one["severity"] in ("problem", "warning") or case.on_second:
+                        print(f"       {one['id']} of GPU {one['gpu']}: {one['title']}", flush=True)
     return 1 if missed else 0
 
 
