@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gpusmoke.baseline import default_folder
 from gpusmoke.commands.check import positive
+from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Facts, Json
@@ -173,15 +174,17 @@ def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
 
 
 def measure(session: Session, request: Request, quiet: bool) -> None:
-    """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
+    """Run one child per visible GPU, all at once, then one for copies between them; without a GPU one, on the CPU."""
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
     refuse_what_does_not_fit(session.facts, request)
     session.facts = session.facts.with_facts({"request.bench": Fact(vars(request), "command line")})
+    progress = Progress(quiet)
     with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
         for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
             crew.start(ordinal, {"ordinal": ordinal, **request.options()})
-        session.wait_for(crew, Progress(quiet))
+        with links_after(session, crew, progress, measure=True):
+            session.wait_for(crew, progress)
 
 
 def run(args: argparse.Namespace) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json, listed, shown
-from gpusmoke.findings import Finding, finding
+from gpusmoke.findings import Finding, finding, links, siblings
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row, uuid_of
@@ -91,6 +91,8 @@ def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str,
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
     """Every finding of `bench`."""
     found = [*coverage(facts), *driver(facts), *pytorch(facts), *children(facts, "bench")]
+    own = [row for row in measurements if "peer" not in row]
     for ordinal in ordinals(facts, "bench"):
-        found += device_rates(facts, measurements, ordinal)
-    return found
+        found += device_rates(facts, own, ordinal)
+    known = {one.gpu for one in found if one.id == "slower-than-its-model"}
+    return [*found, *siblings.judge(facts, own, known), *links.judge(facts, measurements)]
