@@ -118,6 +118,6 @@ def judge(facts: Facts, measurements: Sequence[Row], known: Collection[int | Non
             for one in slow
         ]
         if len(siblings) == 1:
-            yield finding("siblings-differ", evidence, number=gpu, other=siblings[0], **words)
+            yield finding("siblings-differ", evidence, None, number=gpu, other=siblings[0], **words)
         else:
             yield finding("slower-than-its-siblings", evidence, gpu, count=len(siblings), **words)

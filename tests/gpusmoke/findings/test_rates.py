@@ -29,6 +29,7 @@ def row(regime="settled", **changes):
     return {
         "quantity": "matmul",
         "gpu": 0,
+        "device": H100,
         "dtype": "bf16",
         "shape": [8192, 8192, 8192],
         "layout": "NT",

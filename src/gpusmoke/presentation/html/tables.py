@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpusmoke.facts import Facts, Json, listed, shown
-from gpusmoke.presentation import audit, comparison
-from gpusmoke.presentation.html.rows import NONE, Device, Measured, figure, fixed, number
+from gpusmoke.presentation import audit, comparison, several
+from gpusmoke.presentation import machine as machine_of_several
+from gpusmoke.presentation.grid import Grid
+from gpusmoke.presentation.html.rows import NONE, Device, Measured, Row, figure, fixed, number
 from gpusmoke.record import Record
+
+NOTES = {
+    "Settled": (
+        "TFLOP/s, of int8 TOP/s, of copies GB/s; in brackets: how far off the median of all. MHz, W and C: of the "
+        "first product."
+    ),
+    "Copies": "From the GPU of the row to that of the column, on streams, by PyTorch.",
+}
 
 
 @dataclass(frozen=True)
@@ -61,19 +71,33 @@ def rates_line(one: Measured) -> dict[str, str]:
     }
 
 
-def side_by_side(devices: Sequence[Device]) -> Table | None:
-    """The settled rates of several devices, one column each; None where there is one device."""
-    if len(devices) < 2:
-        return None
-    found: dict[str, dict[str, str]] = {}
-    for device in devices:
-        for one in [*device.products, *device.copies]:
-            if one.settled is not None:
-                line = found.setdefault(one.name, {})
-                line[device.key] = figure(one.settled["value"])
-    head = ["", *("CPU" if device.gpu is None else f"GPU {device.gpu}" for device in devices)]
-    lines = [[name, *(line.get(device.key, NONE) for device in devices)] for name, line in found.items()]
-    return Table("Settled rates of all GPUs", head, lines, "TFLOP/s, of int8 TOP/s, of copies GB/s.") if lines else None
+def of_several(record: Record) -> list[Table]:
+    """What there is to show of several GPUs: their settled rates, copies between them, and before that the machine."""
+    rows = [row for row in record.measurements if number(row["value"]) is not None]
+    grids = [
+        *(
+            grid._replace(title=f"Settled rates of {grid.title}")
+            for grid in several.beside(rows, name_of, figure, cell)
+        ),
+        *several.peers(rows),
+    ]
+    if record.command == "doctor":
+        linked = machine_of_several.links(record.facts)
+        found = (machine_of_several.machine(record.facts), linked)
+        grids += [grid for grid in found if isinstance(grid, Grid)]
+    return [
+        Table(grid.title, grid.head, grid.rows, grid.note or NOTES.get(grid.title.split(" ")[0], "")) for grid in grids
+    ]
+
+
+def name_of(row: Row) -> str:
+    """What was measured, as in the tables of one device."""
+    return Measured(None, row).name
+
+
+def cell(value: str, off: str) -> str:
+    """A rate beside its siblings'."""
+    return f"{value} ({off} %)" if off else value
 
 
 def exercised(facts: Facts) -> Table | None:
