@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpusmoke.facts import Facts, Json, listed, objects
+from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.topology import Link, card, common, link, rate, version
 from gpusmoke.measuring.siblings import slower
@@ -22,7 +22,7 @@ MOST_NAMED = 6
 
 
 class Copied(NamedTuple):
-    """How copies from one GPU to another fared: the proofs that failed, None where they never ended."""
+    """How copies from one GPU to another fared: the proofs that failed, None where an error ended them."""
 
     source: int
     target: int
@@ -36,7 +36,7 @@ def copied(facts: Facts) -> list[Copied]:
     found = []
     for name in facts:
         number = name.removeprefix("links.")
-        for row in objects(facts.row(name).get("pairs")) if number.isdecimal() else ():
+        for row in facts.rows(name) if number.isdecimal() else ():
             failed, error, target = row.get("failed"), row.get("error_text"), row.get("to")
             if isinstance(target, int):
                 names = [str(one) for one in failed] if isinstance(failed, list) else None
@@ -56,8 +56,8 @@ def unended(facts: Facts, pairs: Sequence[Copied]) -> Iterator[Finding]:
     outcome = facts.row("links.worker.0")
     if not outcome:
         return
-    where = next(((one.source, one.target) for one in pairs if one.failed is None), None)
-    place = f"from GPU {named([where])}" if where else str(outcome.get("last_step") or "before they began")
+    where = f"from GPU {now[0]} to {now[1]}" if len(now := listed(facts.value("links.now"))) == 2 else None
+    place = where or str(outcome.get("last_step") or "before they began")
     evidence = [f"last step: {outcome.get('last_step')}", f"exit code {outcome.get('exit_code')}"]
     evidence += [f"stderr: {line}" for line in listed(outcome.get("stderr"))[-4:]]
     if text := next((one.error_text for one in pairs if one.error_text), None):
@@ -65,7 +65,7 @@ def unended(facts: Facts, pairs: Sequence[Copied]) -> Iterator[Finding]:
     elif outcome.get("timed_out") or outcome.get("unkillable"):
         seconds = outcome.get("silent_seconds") or facts.value("request.links_deadline")
         if where:
-            yield finding("peer-copy-hung", evidence, pairs=named([where]), seconds=seconds)
+            yield finding("peer-copy-hung", evidence, where=where, seconds=seconds)
         else:
             yield finding("peer-copy-failed", evidence, where=place, text=f"no end after {seconds} s")
     elif not outcome.get("finished") or outcome.get("exit_code") != 0:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -33,13 +33,18 @@ MOST_COPIES = 64
 MIXER = -1640531527
 
 
-def pattern(count: int, salt: int, device: torch.device) -> torch.Tensor:
+def is_gpu(device: str) -> bool:
+    """Whether PyTorch's name of a device is a GPU's: what else there is to copy between is the CPU, in tests."""
+    return device.startswith("cuda")
+
+
+def pattern(count: int, salt: int, device: str | torch.device) -> torch.Tensor:
     """`count` 32-bit words that any device makes alike, each another one than with another salt."""
     words = torch.arange(count, dtype=torch.int32, device=device)
     return words.add_(salt * 0x10001).mul_(MIXER).bitwise_xor_(words >> 15)
 
 
-def stream(device: torch.device) -> torch.cuda.Stream:
+def stream(device: str) -> torch.cuda.Stream:
     """A stream beside the device's usual one."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
@@ -47,11 +52,10 @@ def stream(device: torch.device) -> torch.cuda.Stream:
 class Way:
     """Copies from one device to another, on streams of its own, so that the way back can be busy at the same time."""
 
-    def __init__(self, source: torch.device, target: torch.device, count: int, salt: int) -> None:
+    def __init__(self, source: str, target: str, count: int, salt: int) -> None:
         self.source, self.target, self.salt, self.count = source, target, salt, count
-        on_gpu = source.type == "cuda"
-        self._streams = [stream(one) for one in (target, source)] if on_gpu else []
-        self.timer = CudaTimer() if on_gpu else CpuTimer()
+        self._streams = [stream(one) for one in (target, source)] if is_gpu(source) else []
+        self.timer = CudaTimer() if is_gpu(source) else CpuTimer()
         with self.streams():
             self.sent = pattern(count, salt, source)
             self.arrived = torch.zeros(count, dtype=torch.int32, device=target)
@@ -132,56 +136,52 @@ def rates(ways: Sequence[Way]) -> list[float]:
     return [moved / turn(copies) / 1e9 for _ in range(TURNS)]
 
 
-def sized(devices: Sequence[torch.device], most: int) -> int:
+def sized(devices: Sequence[str], most: int) -> int:
     """How many 32-bit words a buffer holds: of `most` bytes, or what the fullest device has room for."""
-    free = [torch.cuda.mem_get_info(one)[0] for one in devices if one.type == "cuda"]
+    free = [torch.cuda.mem_get_info(one)[0] for one in devices if is_gpu(one)]
     return int(min([most, *(MEMORY_SHARE * one for one in free)])) // 4
 
 
 class Links:
     """The copies between several devices, and what is reported of them."""
 
-    def __init__(self, report: Reporter, gpus: Sequence[int], devices: Sequence[torch.device]) -> None:
-        self.report, self.gpus, self.devices = report, gpus, devices
-        self.rows: dict[int, dict[str, Json]] = {
-            gpu: {"device": str(device), "pairs": []} for gpu, device in zip(gpus, devices, strict=True)
-        }
+    def __init__(self, report: Reporter, devices: Mapping[int, str]) -> None:
+        self.report, self.devices = report, devices
 
-    def pairs(self) -> Iterator[tuple[tuple[int, int], tuple[torch.device, torch.device]]]:
-        """Each two of them in both directions: their numbers, and the devices."""
-        for (a, one), (b, other) in itertools.permutations(zip(self.gpus, self.devices, strict=True), 2):
-            yield (a, b), (one, other)
+    def pairs(self, what: str) -> Iterator[tuple[int, int]]:
+        """Each two GPUs in both directions; whose turn it is stands in links.now, so that one that hangs is named."""
+        for a, b in itertools.permutations(self.devices, 2):
+            self.report.step(f"in {what} from GPU {a} to GPU {b}")
+            self.report.fact("links.now", [a, b], "the program itself")
+            yield a, b
+        self.report.fact("links.now", None, "the program itself", "all have ended")
 
     def prove(self) -> bool:
         """Prove every pair in each direction; returns whether all could be tried.
 
-        A pair that hangs has a row whose `failed` is null: it is told before its copies begin.
+        Each is an element of the fact links.GPU of its source: {to, access, failed: the proofs that it failed}, or what
+        PyTorch or CUDA said instead.
         """
-        count = sized(self.devices, PROOF_BYTES)
-        for salt, ((a, b), (source, target)) in enumerate(self.pairs(), 1):
-            self.report.step(f"in copies from GPU {a} to GPU {b}")
-            access = source.type == "cuda" and torch.cuda.can_device_access_peer(source, target)
-            row: dict[str, Json] = {"to": b, "access": access, "failed": None}
-            self.rows[a]["pairs"].append(row)
-            self.tell(a)
+        count, rows = sized(list(self.devices.values()), PROOF_BYTES), dict[int, list[dict[str, Json]]]()
+        for salt, (a, b) in enumerate(self.pairs("copies"), 1):
+            source, target = self.devices[a], self.devices[b]
+            row: dict[str, Json] = {"to": b}
+            row["access"] = is_gpu(source) and torch.cuda.can_device_access_peer(source, target)
             try:
                 row["failed"] = prove(Way(source, target, count, salt))
             except RuntimeError as error:  # every CUDA error is one, and nothing works in this process after it
                 row |= {"error_text": str(error).split("\n")[0][:300], "error_code": error_code(error)}
-                self.tell(a)
+            rows.setdefault(a, []).append(row)
+            self.report.fact(f"links.{a}", rows[a], "torch.cuda.can_device_access_peer, and copies")
+            if "failed" not in row:
                 return False
-            self.tell(a)
         return True
-
-    def tell(self, gpu: int) -> None:
-        """Report how a source fares."""
-        self.report.fact(f"links.{gpu}", self.rows[gpu], "torch.cuda.can_device_access_peer, and copies")
 
     def measure(self) -> None:
         """How fast each pair is, one way, and both ways at once."""
-        count = sized(self.devices, COPY_BYTES)
-        for salt, ((a, b), (source, target)) in enumerate(self.pairs(), 1):
-            self.report.step(f"in timing copies between GPU {a} and GPU {b}")
+        count = sized(list(self.devices.values()), COPY_BYTES)
+        for salt, (a, b) in enumerate(self.pairs("timed copies"), 1):
+            source, target = self.devices[a], self.devices[b]
             way = Way(source, target, count, salt)
             self.tell_rate("peer-copy", (a, b), [way])
             if a < b:
@@ -192,24 +192,19 @@ class Links:
     def tell_rate(self, quantity: str, pair: tuple[int, int], ways: Sequence[Way]) -> None:
         """Measure, verify what arrived, and report."""
         sampled = rates(ways)
-        name = torch.cuda.get_device_name(ways[0].source) if ways[0].source.type == "cuda" else "CPU"
+        name = torch.cuda.get_device_name(ways[0].source) if is_gpu(ways[0].source) else "CPU"
         passed = all(way.right() for way in ways)
         self.report.measurement(peer_row(quantity, pair, name, 4 * ways[0].count * len(ways), sampled, passed))
-
-
-def opened(device: torch.device) -> None:
-    """Make a context."""
-    torch.zeros(1, device=device)
 
 
 def links(report: Reporter, measure: bool) -> None:
     """Prove, and with `measure` time, the copies between GPUs, once the parent says which ones are there for it."""
     report.step("while waiting for the GPUs")
     gpus: list[int] = report.heard()
-    devices = [torch.device("cuda", gpu) for gpu in gpus]
+    devices = {gpu: f"cuda:{gpu}" for gpu in gpus}
     report.step("while opening the GPUs")
     with ThreadPoolExecutor(len(devices)) as pool:  # each takes the driver a while
-        list(pool.map(opened, devices))
-    every = Links(report, gpus, devices)
+        list(pool.map(torch.cuda.synchronize, devices.values()))
+    every = Links(report, devices)
     if every.prove() and measure:
         every.measure()
