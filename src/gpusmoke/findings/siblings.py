@@ -66,7 +66,8 @@ def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
 
 
 def because(facts: Facts, slow: Sequence[Slow]) -> str:
-    """What explains that a GPU is slower than the typical sibling, as half a sentence."""
+    """What explains that a GPU is slower than the typical sibling, as half a sentence; the first is what it is told of."""
+    slow = [one for one in slow if one.row["regime"] == slow[0].row["regime"]]  # a cool card has other clocks
     gpu, other = slow[0].row["gpu"], slow[0].typical["gpu"]
     cards = [Card(one, "", "", mig=False, uuid=uuid_of(facts, one)) for one in (other, gpu)]
     both = [(one.typical, one.row) for one in slow]
@@ -97,27 +98,43 @@ def way(facts: Facts, usual: int, gpu: int) -> Iterator[str]:
         yield "this job's processors are all on another NUMA node"
 
 
+def of_gpus(facts: Facts, measurements: Sequence[Row]) -> dict[tuple[int, bool], list[Slow]]:
+    """What each GPU is slow at, the worst first: its products (True) apart from its copies."""
+    found: dict[tuple[int, bool], list[Slow]] = {}
+    for one in sorted(odd_ones(facts, measurements), key=lambda one: (one.row["gpu"], -one.odd.short)):
+        found.setdefault((one.row["gpu"], one.is_product), []).append(one)
+    return found
+
+
+def told(facts: Facts, slow: Sequence[Slow]) -> dict[str, object]:
+    """The words of a finding: by how much, at what, beside how many, and why."""
+    worst, *rest = slow
+    return {
+        "percent": f"{100 * worst.odd.short:.0f}",
+        "what": name_of(worst.row) + (f" (and {len(rest)} more)" if rest else ""),
+        "count": len(worst.same) - 1,
+        "why": because(facts, slow),
+    }
+
+
 def judge(facts: Facts, measurements: Sequence[Row], known: Collection[int | None] = ()) -> Iterator[Finding]:
     """The findings; GPUs that are `known` to be too slow for their model are not accused of slow products again."""
-    found: dict[tuple[int, bool], list[Slow]] = {}
-    for one in odd_ones(facts, measurements):
-        if not (one.is_product and one.row["gpu"] in known):
-            found.setdefault((one.row["gpu"], one.is_product), []).append(one)
-    for (gpu, _), slow in sorted(found.items()):
-        slow.sort(key=lambda one: -one.odd.short)
-        worst, *rest = slow
-        siblings = [row["gpu"] for row in worst.same if row is not worst.row]
-        words = {
-            "percent": f"{100 * worst.odd.short:.0f}",
-            "what": name_of(worst.row) + (f" (and {len(rest)} more)" if rest else ""),
-            "why": because(facts, slow),
-        }
+    for (gpu, is_product), slow in of_gpus(facts, measurements).items():
+        if is_product and gpu in known:
+            continue
         evidence = [
             f"{name_of(one.row)}: {one.row['value']:.4g} {one.row['unit']}, median of its siblings "
             f"{one.odd.median:.4g}; beside GPU {one.typical['gpu']}: {reading(one.typical, one.row) or 'not sampled'}"
             for one in slow
         ]
-        if len(siblings) == 1:
-            yield finding("siblings-differ", evidence, None, number=gpu, other=siblings[0], **words)
+        words, others = told(facts, slow), [row["gpu"] for row in slow[0].same if row["gpu"] != gpu]
+        if len(others) == 1:
+            yield finding("siblings-differ", evidence, None, number=gpu, other=others[0], **words)
         else:
-            yield finding("slower-than-its-siblings", evidence, gpu, count=len(siblings), **words)
+            yield finding("slower-than-its-siblings", evidence, gpu, **words)
+
+
+def beside(facts: Facts, measurements: Sequence[Row], gpu: int | None) -> list[str]:
+    """What its siblings say of a GPU that is accused already, as evidence; nothing where they say nothing."""
+    slow = [] if gpu is None else of_gpus(facts, measurements).get((gpu, True), [])
+    return ["{percent} % slower than its {count} siblings at {what}: {why}".format(**told(facts, slow))] if slow else []

@@ -103,6 +103,7 @@ def test_a_gpu_is_told_of_once_with_the_worst_of_what_it_is_slow_at():
 def test_one_that_its_model_accuses_is_not_accused_of_it_again():
     found = [one for one in judge_bench(facts(), eight()) if one.severity == "problem"]
     assert [(one.id, one.gpu) for one in found] == [("slower-than-its-model", 5)]
+    assert found[0].evidence[-1].startswith("12 % slower than its 7 siblings at bf16 8192x8192x8192 NT settled: none")
     found = [one for one in judge_bench(facts(), eight(value=620.0)) if one.severity == "problem"]
     assert [(one.id, one.gpu) for one in found] == [("slower-than-its-siblings", 5)]
     copies = [copy(at, 12.0 if at == 5 else 55.0) for at in range(8)]  # is another matter

@@ -1,6 +1,7 @@
 """Several GPUs beside each other: readable at 80 columns with eight, and no number that was not measured."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,8 @@ def many(count, slow=None):
     """The first GPU's rows for so many GPUs, one of them slower, and copies between all of them."""
     rows = []
     for gpu in range(count):
-        for row in MEASURED:
-            if row["gpu"] == 0:
-                rows.append(row | {"gpu": gpu, "value": row["value"] * (0.88 if gpu == slow else 1 + gpu / 1000)})
+        times = 0.88 if gpu == slow else 1 + gpu / 1000
+        rows += [row | {"gpu": gpu, "value": row["value"] * times} for row in MEASURED if row["gpu"] == 0]
         rows.append({**rows[-1], "quantity": "memory-copy", "dtype": None, "shape": [1 << 31], "layout": None})
     for a in range(count):
         for b in range(count):
@@ -64,7 +64,7 @@ def test_eight_fit_into_80_columns_and_the_slow_one_stands_out():
     lines = shown(many(8, slow=5))
     assert max(map(len, lines)) <= 80
     row = next(line for line in lines if line.startswith("bf16 8192x8192x8192"))
-    assert row.split()[2:] == ["676.1", "-0.3", "-0.2", "-0.1", "+0.0", "+0.1", "-12.3", "+0.3", "+0.4"]
+    assert row.split()[2:] == ["675.8", "-0.2", "-0.1", "-0.0", "+0.0", "+0.1", "-12.2", "+0.3", "+0.4"]
     assert any(line.startswith("memory copy") for line in lines)
     one_way = lines.index("Copies between GPUs, one way, GB/s")
     assert lines[one_way + 2].split() == ["GPU", "0", "X", *["380"] * 7]
@@ -76,11 +76,11 @@ def test_eight_fit_into_80_columns_and_the_slow_one_stands_out():
 def test_sixteen_are_folded_and_each_is_shown_once():
     lines = shown(many(16))
     assert max(map(len, lines)) <= 80
-    heads = [line.split() for line in lines if line.split()[:1] in (["median"], ["GPU"]) and "median" in line]
-    rest = [line for line in lines if line.strip().startswith("GPU") and "X" not in line]
-    assert len(heads) == 1
-    told = " ".join(rest)
-    assert all(told.count(f"GPU {at}") >= 1 for at in range(16))
+    assert lines[1].startswith("16 x ")
+    end = lines.index("", 1)
+    heads = [line for line in lines[2:end] if "GPU" in line]
+    assert len(heads) > 1
+    assert [int(at) for at in re.findall(r"GPU (\d+)", " ".join(heads))] == list(range(16))
 
 
 def test_models_are_apart_and_a_single_one_has_no_siblings():
@@ -139,11 +139,10 @@ def test_the_machine_is_one_line_for_each_gpu():
     assert shown(Facts(), add_machine) == []
 
 
-@pytest.mark.parametrize(
-    "words", ["| bf16 8192³ | 679.1 | 674.1 (-0.7 %) | 684.1 (+0.7 %) |", "Settled rates of 2 x NVIDIA"]
-)
-def test_markdown_has_the_rates_beside_each_other(words):
-    assert words in markdown(read(X2))
+def test_markdown_has_the_rates_beside_each_other():
+    text = markdown(read(X2))
+    assert "**Settled rates of 2 x NVIDIA H100 80GB HBM3**" in text
+    assert "| bf16 8192³ | 679.1 | 674.1 (-0.7 %) | 684.1 (+0.7 %) |" in text
 
 
 def test_markdown_and_the_page_have_the_copies_between_gpus(tmp_path):
