@@ -66,7 +66,7 @@ def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
 
 
 def because(facts: Facts, slow: Sequence[Slow]) -> str:
-    """What explains that a GPU is slower than the typical sibling, as half a sentence; the first is what it is told of."""
+    """What explains that a GPU is slower than the typical sibling, in what it is slowest at, as half a sentence."""
     slow = [one for one in slow if one.row["regime"] == slow[0].row["regime"]]  # a cool card has other clocks
     gpu, other = slow[0].row["gpu"], slow[0].typical["gpu"]
     cards = [Card(one, "", "", mig=False, uuid=uuid_of(facts, one)) for one in (other, gpu)]
