@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +37,7 @@ examples:
 SECONDS = {"default": 46.0, "quick": 13.0, "full": 200.0, "search": 44.0}
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.
 OVERHEAD_SECONDS = 180.0
+LINKED = ("default", "quick", "full", "smoke")  # what is about a whole machine, and so about copies between its GPUs
 # A project that has no use for the kernels deletes their files.
 NVCC = ("nvcc", "nvcc-hopper", "nvcc-mma", "nvcc-simt") if find_spec("gpusmoke.kernels.backend") else ()
 BACKENDS = ("cublas", "triton", *NVCC)
@@ -183,7 +185,8 @@ def measure(session: Session, request: Request, quiet: bool) -> None:
     with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
         for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
             crew.start(ordinal, {"ordinal": ordinal, **request.options()})
-        with links_after(session, crew, progress, measure=True):
+        links = links_after(session, crew, progress, measure=True) if request.scope in LINKED else nullcontext()
+        with links:
             session.wait_for(crew, progress)
 
 

@@ -67,7 +67,7 @@ class Line:
     @property
     def name(self) -> str:
         """What was measured, for people."""
-        return name_of(self.older)
+        return name_of(self.newer)
 
     def evidence(self) -> str:
         """Both rates, and what was sampled meanwhile."""
