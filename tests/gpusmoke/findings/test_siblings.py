@@ -100,6 +100,13 @@ def test_a_gpu_is_told_of_once_with_the_worst_of_what_it_is_slow_at():
     assert len(one.evidence) == 2
 
 
+def test_a_slow_settled_state_is_explained_by_the_settled_state():
+    cool = {"sm_clock_mhz": 1980, "throttle_reasons": 0}
+    bursts = [row(at, 700.0 if at == 5 else 780.0, regime="burst", telemetry=cool) for at in range(8)]
+    (one,) = judge(facts(), eight(telemetry={"sm_clock_mhz": 1180}) + bursts)
+    assert "beside GPU 3, the SM clock is lower (1350 to 1180 MHz)." in one.title
+
+
 def test_one_that_its_model_accuses_is_not_accused_of_it_again():
     found = [one for one in judge_bench(facts(), eight()) if one.severity == "problem"]
     assert [(one.id, one.gpu) for one in found] == [("slower-than-its-model", 5)]

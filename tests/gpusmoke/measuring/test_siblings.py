@@ -55,6 +55,10 @@ def test_two_slow_ones_of_eight_are_both_found():
     assert found([1.0, 1.01, 0.88, 0.99, 1.0, 1.0, 0.87, 1.0]) == [2, 6]
 
 
+def test_none_has_a_part_in_what_it_is_measured_by():
+    assert found([1.0, 1.0, 0.92, 0.92]) == [2, 3]  # 4 % below the median of all four
+
+
 def test_siblings_that_lie_far_apart_accuse_nobody():
     spread = [0.8, 0.9, 1.0, 1.1, 1.2]
     assert deviation(spread) == pytest.approx(0.14826)
