@@ -281,26 +281,3 @@ def test_the_limit_of_another_gpu_explains_nothing():
     assert "none of clock, power" in judge(old, new)[0].title
     lowered = record([row([600.0] * 5)], nvml__gpus=[{"uuid": "GPU-1", "power_limit_w": 500.0}])
     assert "the power limit is lower (700 to 500 W)" in judge(old, lowered)[0].title
-
-
-def of_two(uuids, slow=None):
-    """A run on two GPUs with copies between them; those of `slow`, from and to these UUIDs, are slower."""
-    rows = []
-    for gpu, uuid in enumerate(uuids):
-        rows.append(row([680.0, 681.0, 679.0, 680.0], gpu=gpu))
-        rate = 300.0 if (uuid, uuids[1 - gpu]) == slow else 380.0
-        copies = {"quantity": "peer-copy", "dtype": None, "shape": [1 << 28], "layout": None, "backend": "cuda"}
-        rows.append(row([rate] * 3, gpu=gpu, peer=1 - gpu, unit="GB/s", **copies | {"telemetry": {}}))
-    facts = {"cuda.devices": [{"ordinal": at, "uuid": uuid} for at, uuid in enumerate(uuids)], "nvml.gpus": []}
-    facts |= {f"bench.{at}": {"name": "a GPU", "multiprocessors": 132} for at in (0, 1)}
-    return record(rows, **facts)
-
-
-@pytest.mark.parametrize("now", [("GPU-a", "GPU-b"), ("GPU-b", "GPU-a")])
-def test_copies_between_gpus_are_compared_pair_by_pair_however_they_are_numbered(now):
-    older, newer = of_two(("GPU-a", "GPU-b")), of_two(now, slow=("GPU-a", "GPU-b"))
-    (one,) = [one for one in judge(older, newer) if one.id == "slower"]
-    assert one.gpu == now.index("GPU-a")
-    assert f"peer-copy to GPU {1 - one.gpu} 0.27 GB: 380 to 300 GB/s (-21.1 %)" in one.evidence[0]
-    assert [one.id for one in judge(newer, older) if one.severity == "problem"] == []
-    assert {one.id for one in judge(older, of_two(now))} == {"no-change"}
