@@ -72,6 +72,11 @@ class Way:
         """Enqueue one copy of everything."""
         self.arrived.copy_(self.sent, non_blocking=True)
 
+    def forget(self) -> None:
+        """Let go of what has arrived, in the order of this way's streams, so that it has to arrive again."""
+        with self.streams():
+            self.arrived.zero_()
+
     def right(self) -> bool:
         """Whether everything that was sent has arrived, to the last bit; waits for it."""
         with self.streams():
@@ -186,7 +191,7 @@ class Links:
             self.tell_rate("peer-copy", (a, b), [way])
             if a < b:
                 back = Way(target, source, count, -salt)
-                way.arrived.zero_()
+                way.forget()
                 self.tell_rate("peer-copy-both-ways", (a, b), [way, back])
 
     def tell_rate(self, quantity: str, pair: tuple[int, int], ways: Sequence[Way]) -> None:
