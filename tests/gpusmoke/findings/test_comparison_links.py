@@ -1,5 +1,7 @@
 """Copies between GPUs in two records: the same pair is found again, whatever its GPUs are called now."""
 
+from itertools import permutations
+
 import pytest
 
 from gpusmoke.facts import Fact, Facts
@@ -15,26 +17,29 @@ def row(quantity, unit, samples, telemetry, **changes):
     return {"quantity": quantity, "unit": unit, "samples": samples, "telemetry": telemetry, **same, **changes}
 
 
-def of_two(uuids, slow=None):
-    """A run on two GPUs with copies between them; those of `slow`, from one UUID to another, are slower."""
+def run(uuids, slow=None):
+    """A run on these GPUs with copies between them; those of `slow`, from one UUID to another, are slower."""
     rows = []
     for gpu, uuid in enumerate(uuids):
         product = {"dtype": "bf16", "shape": [8192] * 3, "layout": "NT", "backend": "cublas", "gpu": gpu}
         rows.append(row("matmul", "TFLOP/s", [680.0, 681.0, 679.0, 680.0], TELEMETRY, **product))
-        rate = 300.0 if (uuid, uuids[1 - gpu]) == slow else 380.0
-        copy = {"dtype": None, "shape": [1 << 28], "layout": None, "backend": "cuda", "gpu": gpu, "peer": 1 - gpu}
-        rows.append(row("peer-copy", "GB/s", [rate] * 3, {}, **copy))
+        copy = {"dtype": None, "shape": [1 << 28], "layout": None, "backend": "cuda", "gpu": gpu}
+        for peer, other in enumerate(uuids):
+            if peer != gpu:
+                rate = 300.0 if (uuid, other) == slow else 380.0
+                rows.append(row("peer-copy", "GB/s", [rate] * 3, {}, **copy, peer=peer))
     facts = {"cuda.devices": [{"ordinal": at, "uuid": uuid} for at, uuid in enumerate(uuids)]}
-    facts |= {f"bench.{at}": {"name": "a GPU", "multiprocessors": 132} for at in (0, 1)}
+    facts |= {f"bench.{at}": {"name": "a GPU", "multiprocessors": 132} for at in range(len(uuids))}
     told = Facts({name: Fact(value, "a test") for name, value in facts.items()})
     return Record("bench", "2026-11-26T02:17:51Z", facts=told, measurements=rows)
 
 
-@pytest.mark.parametrize("now", [("GPU-a", "GPU-b"), ("GPU-b", "GPU-a")])
+@pytest.mark.parametrize("now", permutations(["GPU-a", "GPU-b", "GPU-c"]))
 def test_copies_between_gpus_are_compared_pair_by_pair_however_they_are_numbered(now):
-    older, newer = of_two(("GPU-a", "GPU-b")), of_two(now, slow=("GPU-a", "GPU-b"))
+    older, newer = run(("GPU-a", "GPU-b", "GPU-c")), run(now, slow=("GPU-a", "GPU-b"))
     (one,) = [one for one in judge(older, newer) if one.id == "slower"]
     assert one.gpu == now.index("GPU-a")
-    assert f"peer-copy to GPU {1 - one.gpu} 0.27 GB: 380 to 300 GB/s (-21.1 %)" in one.evidence[0]
+    assert f"peer-copy to GPU {now.index('GPU-b')} 0.27 GB: 380 to 300 GB/s (-21.1 %)" in one.evidence[0]
+    assert len(one.evidence) == 1
     assert [one.id for one in judge(newer, older) if one.severity == "problem"] == []
-    assert {one.id for one in judge(older, of_two(now))} == {"no-change"}
+    assert {one.id for one in judge(older, run(now))} == {"no-change"}
