@@ -34,7 +34,7 @@ def run(uuids, slow=None):
     return Record("bench", "2026-11-26T02:17:51Z", facts=told, measurements=rows)
 
 
-@pytest.mark.parametrize("now", permutations(["GPU-a", "GPU-b", "GPU-c"]))
+@pytest.mark.parametrize("now", [*permutations(["GPU-a", "GPU-b", "GPU-c"])])
 def test_copies_between_gpus_are_compared_pair_by_pair_however_they_are_numbered(now):
     older, newer = run(("GPU-a", "GPU-b", "GPU-c")), run(now, slow=("GPU-a", "GPU-b"))
     (one,) = [one for one in judge(older, newer) if one.id == "slower"]
