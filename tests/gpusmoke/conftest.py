@@ -32,7 +32,7 @@ SOURCES = ROOT / "src"
 
 LIBRARIES = {
     "libcuda.so.1": ("state.c", "cuda.c", "cuda_kernel.c"),
-    "libnvidia-ml.so.1": ("state.c", "nvml.c", "nvml_device.c"),
+    "libnvidia-ml.so.1": ("state.c", "nvml.c", "nvml_device.c", "nvml_links.c"),
 }
 # Hidden, so that the two libraries' own functions don't meet in one process.
 FLAGS = ("-std=gnu11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")

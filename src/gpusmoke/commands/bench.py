@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from gpusmoke.baseline import default_folder
 from gpusmoke.commands.check import positive
+from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Facts, Json
@@ -35,6 +37,7 @@ examples:
 SECONDS = {"default": 46.0, "quick": 13.0, "full": 200.0, "search": 44.0}
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.
 OVERHEAD_SECONDS = 180.0
+LINKED = ("default", "quick", "full", "smoke")  # what is about a whole machine, and so about copies between its GPUs
 # A project that has no use for the kernels deletes their files.
 NVCC = ("nvcc", "nvcc-hopper", "nvcc-mma", "nvcc-simt") if find_spec("gpusmoke.kernels.backend") else ()
 BACKENDS = ("cublas", "triton", *NVCC)
@@ -173,15 +176,18 @@ def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
 
 
 def measure(session: Session, request: Request, quiet: bool) -> None:
-    """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
+    """Run one child per visible GPU, all at once, then one for copies between them; without a GPU one, on the CPU."""
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
     refuse_what_does_not_fit(session.facts, request)
     session.facts = session.facts.with_facts({"request.bench": Fact(vars(request), "command line")})
+    progress = Progress(quiet)
     with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
         for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
             crew.start(ordinal, {"ordinal": ordinal, **request.options()})
-        session.wait_for(crew, Progress(quiet))
+        links = links_after(session, crew, progress, measure=True) if request.scope in LINKED else nullcontext()
+        with links:
+            session.wait_for(crew, progress)
 
 
 def run(args: argparse.Namespace) -> Record:

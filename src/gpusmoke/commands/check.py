@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
+from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.exercise import judge
@@ -45,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False) -> None:
-    """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
-    options = {"nvcc": True} if nvcc else {}
+def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False, links: bool = True) -> None:
+    """Run one child per visible GPU, all at once; without a GPU one child, on the CPU.
+
+    With `links`, one more makes copies between GPUs, once the others have ended.
+    """
+    options, progress = {"nvcc": True} if nvcc else {}, Progress(quiet)
     with Crew("check", timeout) as crew:
         # The first child starts before the GPUs are counted: importing PyTorch takes seconds, and on a machine without
         # a GPU it is the one that tells what PyTorch says.
@@ -55,7 +60,8 @@ def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False) 
         session.facts = session.facts.with_facts(Machine().facts())
         for ordinal in range(1, len(session.facts.rows("cuda.devices"))):
             crew.start(ordinal, {"ordinal": ordinal, **options})
-        session.wait_for(crew, Progress(quiet))
+        with links_after(session, crew, progress, measure=False) if links else contextlib.nullcontext():
+            session.wait_for(crew, progress)
 
 
 def run(args: argparse.Namespace) -> Record:

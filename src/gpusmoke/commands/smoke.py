@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> Record:
         return found
 
     with session.interruptible():
-        exercise(session, args.timeout, quiet=args.json)
+        exercise(session, args.timeout, quiet=args.json, links=False)  # bench makes them, too
         if not problems(judge(session.facts)):
             seconds = args.seconds or (SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU)
             measure(session, Request(seconds, "smoke", DTYPES), quiet=args.json)

@@ -110,6 +110,7 @@ def nvml_facts(answer: dict[str, Json]) -> dict[str, Fact]:
         "nvml.init": Fact(init, "nvmlInit", answer.get("error")),
         "nvml.driver_version": Fact(answer.get("driver_version"), "nvmlSystemGetDriverVersion", reason),
         "nvml.gpus": Fact(answer.get("gpus"), "nvmlDeviceGet…", reason),
+        "nvml.pairs": Fact(answer.get("pairs"), "nvmlDeviceGetTopologyCommonAncestor, nvmlDeviceGetP2PStatus", reason),
         **ended_oddly("nvml.probe", answer),
     }
 

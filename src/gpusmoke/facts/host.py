@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gpusmoke.facts import Fact, root
+from gpusmoke.facts import Fact, Json, root
 
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"  # PCI class of VGA and 3D controllers; 0x04 is the sound device of the same card
@@ -73,6 +73,23 @@ def nvidia_cards(base: Path) -> list[str]:
     ]
 
 
+def near_cpus(base: Path) -> list[dict[str, Json]]:
+    """Each NVIDIA card's PCI address, NUMA node and the processors beside it; what the system does not tell is None."""
+    rows = []
+    for address in nvidia_cards(base):
+        folder = base / "sys/bus/pci/devices" / address
+        node, cpus = read(folder / "numa_node").strip(), read(folder / "local_cpulist").strip()
+        # -1 is what the kernel says of machines, virtual ones above all, in which no node is nearer than another.
+        rows.append({"pci": address, "node": int(node) if node.isdecimal() else None, "cpus": cpus or None})
+    return rows
+
+
+def usable_cpus(base: Path) -> str | None:
+    """The processors that this process may use, as in "0-15,32-47": what os.sched_getaffinity tells, below the root."""
+    found = re.search(r"^Cpus_allowed_list:\s*(\S+)", read(base / "proc/self/status"), re.MULTILINE)
+    return found and found[1]
+
+
 def memory_mib(base: Path) -> int | None:
     """The machine's memory in MiB, or None where the system does not tell (Windows)."""
     if total := re.search(r"^MemTotal:\s+(\d+) kB", read(base / "proc/meminfo"), re.MULTILINE):
@@ -94,7 +111,7 @@ def host_facts() -> dict[str, Fact]:
     closed = [name for name in nodes if not os.access(base / "dev" / name, os.R_OK | os.W_OK)]
     modules = [name for name in MODULES if re.search(rf"^{name} ", read(base / "proc/modules"), re.MULTILINE)]
     system, release, machine = uname()
-    smi, memory = shutil.which("nvidia-smi"), memory_mib(base)
+    smi, memory, cpus = shutil.which("nvidia-smi"), memory_mib(base), usable_cpus(base)
     facts = {
         "host.system": Fact(f"{system} {release}", "uname"),
         "host.machine": Fact(machine, "uname"),
@@ -106,6 +123,8 @@ def host_facts() -> dict[str, Fact]:
         "host.wsl": Fact("microsoft" in read(base / "proc/version").lower(), "/proc/version"),
         "host.wsl_driver": Fact((base / WSL_DRIVER).exists(), f"/{WSL_DRIVER}"),
         "host.nvidia_cards": Fact(nvidia_cards(base), "/sys/bus/pci/devices"),
+        "host.near_cpus": Fact(near_cpus(base), "/sys/bus/pci/devices/*/numa_node and local_cpulist"),
+        "host.usable_cpus": Fact(cpus, "/proc/self/status", None if cpus else "not told"),
         "host.device_nodes": Fact(nodes, "/dev"),
         "host.closed_nodes": Fact(closed, "access() of /dev/nvidia*"),
         "host.modules": Fact(modules, "/proc/modules"),

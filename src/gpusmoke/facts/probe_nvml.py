@@ -18,6 +18,8 @@ if sys.platform != "win32":
         print(LIBRARY_NOT_FOUND)
         raise SystemExit from None
 try:
+    import functools
+    import itertools
     import json
     from collections.abc import Callable
 
@@ -29,6 +31,7 @@ except ImportError as error:  # a Python that was not made for the kit, as in a 
 
 MOST_PROCESSES = 8
 REMAPPED = ("corrected", "uncorrected", "pending", "failure")
+P2P = {"read": 0, "write": 1, "nvlink": 2}  # NVML_P2P_CAPS_INDEX_…, of which pynvml spells the first as a tuple
 
 
 def field_value(handle: object, field: int) -> int:
@@ -66,6 +69,60 @@ def fabric_state(handle: object) -> int:
     info = nvml.c_nvmlGpuFabricInfo_v2_t()
     nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
     return int(info.state)
+
+
+def nvlinks(handle: object) -> dict[str, object]:
+    """The NVLinks of a GPU: which are up and down, their version (NVML_NVLINK_VERSION_…), and where they lead.
+
+    `to` counts those that are up: to "switch", to a GPU's PCI address, or "unknown". NVMLError where it has none.
+    """
+    up, down, to = list[int](), list[int](), dict[str, int]()
+    for number in range(nvml.NVML_NVLINK_MAX_LINKS):
+        try:
+            (up if nvml.nvmlDeviceGetNvLinkState(handle, number) else down).append(number)
+        except nvml.NVMLError:
+            if number == 0:
+                raise
+            break  # the card has no more
+    for number in up:
+        end = far_end(handle, number)
+        to[end] = to.get(end, 0) + 1
+    version = nvml.nvmlDeviceGetNvLinkVersion(handle, up[0]) if up else None
+    return {"up": len(up), "down": down, "version": version, "to": to}
+
+
+def far_end(handle: object, number: int) -> str:
+    """Where one NVLink leads."""
+    try:
+        kind = nvml.nvmlDeviceGetNvLinkRemoteDeviceType(handle, number)
+        if kind == nvml.NVML_NVLINK_DEVICE_TYPE_GPU:
+            return str(nvml.nvmlDeviceGetNvLinkRemotePciInfo(handle, number).busId).lower()
+    except (nvml.NVMLError, AttributeError):  # a virtual machine, or a driver or pynvml that is older than the call
+        return "unknown"
+    return "switch" if kind == nvml.NVML_NVLINK_DEVICE_TYPE_SWITCH else "unknown"
+
+
+def pair(first: int, second: int) -> dict[str, object]:
+    """Two GPUs: where their PCIe paths meet (NVML_TOPOLOGY_…), and what stands against peer access (NVML_P2P_STATUS_…).
+
+    A field that the driver does not tell is absent.
+    """
+    fields: dict[str, object] = {"gpus": [first, second]}
+    for name, ask in (
+        ("ancestor", nvml.nvmlDeviceGetTopologyCommonAncestor),
+        *((what, functools.partial(p2p_status, index)) for what, index in P2P.items()),
+    ):
+        try:
+            handles = (nvml.nvmlDeviceGetHandleByIndex(index) for index in (first, second))
+            fields[name] = ask(*handles)
+        except (nvml.NVMLError, AttributeError):
+            continue
+    return fields
+
+
+def p2p_status(index: int, first: object, second: object) -> int:
+    """Whether two GPUs can do one of P2P; 0 is yes."""
+    return int(nvml.nvmlDeviceGetP2PStatus(first, second, index))
 
 
 def gpu(index: int) -> dict[str, object]:
@@ -117,6 +174,7 @@ def gpu(index: int) -> dict[str, object]:
         read("retired_pages_pending", lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
     read("recovery_action", lambda: field_value(handle, nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION))
     read("fabric_state", lambda: fabric_state(handle))
+    read("nvlinks", lambda: nvlinks(handle))
     read("mig_mode", lambda: nvml.nvmlDeviceGetMigMode(handle)[0])
     if fields.get("mig_mode"):
         read("mig_devices", lambda: mig_devices(handle))
@@ -135,7 +193,7 @@ def gpu_or_error(index: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print {init, driver_version, cuda_version, gpus}."""
+    """Print {init, driver_version, cuda_version, gpus, pairs}."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -146,7 +204,9 @@ def main() -> None:
         answer["driver_version"] = nvml.nvmlSystemGetDriverVersion()
         number = nvml.nvmlSystemGetCudaDriverVersion()
         answer["cuda_version"] = f"{number // 1000}.{number % 1000 // 10}"
-        answer["gpus"] = [gpu_or_error(index) for index in range(nvml.nvmlDeviceGetCount())]
+        count = nvml.nvmlDeviceGetCount()
+        answer["gpus"] = [gpu_or_error(index) for index in range(count)]
+        answer["pairs"] = [pair(*both) for both in itertools.combinations(range(count), 2)]
     except nvml.NVMLError as error:
         answer["init"] = {"code": error.value, "text": str(error)}
     print(json.dumps(answer), flush=True)

@@ -8,7 +8,7 @@ changed, and so an explanation of what is slower (see causes.py), not a reason t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.facts import Facts, Json
@@ -59,14 +59,26 @@ def is_product(row: Row) -> bool:
     return (row["quantity"], row["regime"]) == ("matmul", "settled")
 
 
+def name_of(row: Row) -> str:
+    """A measurement's name, as in "bf16 8192x8192x8192 NT settled"."""
+    if row["quantity"] != "matmul":
+        to = f" to GPU {row['peer']}" if "peer" in row else ""
+        return f"{row['quantity']}{to} {row['shape'][0] / 1e9:.2g} GB"
+    backend = "" if row["backend"] in ("cublas", "cpu") else f" {row['backend']}"
+    return f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}{backend}"
+
+
 def key(row: Row) -> Key:
     """What identifies a measurement within one GPU."""
-    return row["quantity"], row["dtype"], tuple(row["shape"]), row["layout"], row["regime"], row["backend"]
+    shape = tuple(row["shape"])
+    return row["quantity"], row["dtype"], shape, row["layout"], row["regime"], row.get("peer"), row["backend"]
 
 
-def rows_of(record: Record, gpu: int | None) -> dict[Key, Row]:
-    """One device's measurements."""
-    return {key(row): row for row in record.measurements if row["gpu"] == gpu}
+def rows_of(record: Record, gpu: int | None, called: Mapping[int | None, int | None] | None = None) -> dict[Key, Row]:
+    """One device's measurements; `called` is what another record calls the GPUs that copies went to."""
+    names = called or {}
+    mine = (row for row in record.measurements if row["gpu"] == gpu)
+    return {key({**row, "peer": names.get(row["peer"], row["peer"])} if "peer" in row else row): row for row in mine}
 
 
 def card(record: Record, gpu: int | None) -> Card:

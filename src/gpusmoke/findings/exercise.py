@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gpusmoke.facts import Facts, Json, listed, objects, shown
-from gpusmoke.findings import Finding, catalogue, finding, ids_for
+from gpusmoke.findings import Finding, catalogue, finding, ids_for, links
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
 
@@ -97,7 +97,7 @@ def steps(facts: Facts) -> Iterator[Finding]:
             yield finding("gpu-works" if gpu is not None else "cpu-works", [], gpu, name=row.get("name"), steps=what)
 
 
-def links(facts: Facts) -> Iterator[Finding]:
+def pcie_links(facts: Facts) -> Iterator[Finding]:
     """PCIe links that stay below what card and slot can do while data moves."""
     for ordinal in ordinals(facts, "check"):
         link = facts.row(f"check.{ordinal}").get("link")
@@ -157,6 +157,7 @@ def judge(facts: Facts) -> list[Finding]:
         *pytorch(facts),
         *children(facts, "check"),
         *steps(facts),
-        *links(facts),
+        *pcie_links(facts),
         *by_nvcc(facts),
+        *links.judge(facts),
     ]

@@ -10,6 +10,7 @@ from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml, too
 from gpusmoke.findings.health import health
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
+from gpusmoke.findings.topology import links
 
 
 def hardware(facts: Facts) -> Iterator[Finding]:
@@ -81,6 +82,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     driver,
     nvml,
     health,
+    links,
     builds,
     pixi,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json, listed, shown
-from gpusmoke.findings import Finding, finding
+from gpusmoke.findings import Finding, finding, links, siblings
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row, uuid_of
@@ -31,15 +31,8 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
         if gpu is not None and measurement.get("settled") is False:  # a CPU has no power controller to wait for
             yield finding("not-settled", [], gpu, dtype=measurement["dtype"])
     yield from slowed(facts, ordinal, gpu, mine)
-    for short in shortfalls(str(name), mine) if gpu is not None else ():
-        row = short.row
-        size = "x".join(map(str, row["shape"]))
-        evidence = [
-            f"expected: {short.low} {row['unit']} or more ({short.source})",
-            f"telemetry: {shown(row['telemetry'])}",
-        ]
-        words = {"dtype": row["dtype"], "regime": row["regime"], "value": f"{row['value']:.4g}", "unit": row["unit"]}
-        yield finding("slower-than-its-model", evidence, gpu, name=name, low=short.low, size=size, **words)
+    if gpu is not None:
+        yield from too_slow(str(name), gpu, mine)
     for left_out in facts.rows(f"bench.{ordinal}.left_out"):
         item, text = left_out.get("what"), left_out.get("text")
         if left_out.get("failed"):
@@ -56,6 +49,21 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
         yield finding("rates-measured", [], gpu, name=name, summary=summary(mine))
     else:
         yield finding("nothing-measured", [], gpu, name=name)
+
+
+def too_slow(name: str, gpu: int, rows: Sequence[dict[str, Json]]) -> Iterator[Finding]:
+    """One finding for all rates that are below what the model reaches, named after the one that is furthest below."""
+    shorts = sorted(shortfalls(name, rows), key=lambda short: float(short.row["value"]) / short.low)
+    for short, *rest in [shorts] if shorts else []:
+        row, words = short.row, {"name": name, "low": short.low, "size": "x".join(map(str, short.row["shape"]))}
+        words |= {"dtype": row["dtype"], "regime": row["regime"], "value": f"{row['value']:.4g}", "unit": row["unit"]}
+        words["more"] = f" (and {len(rest)} more)" if rest else ""
+        evidence = [
+            f"{one.row['dtype']} {one.row['regime']}: {one.row['value']:.4g} {one.row['unit']}, expected {one.low} or "
+            f"more ({one.source})"
+            for one in shorts
+        ]
+        yield finding("slower-than-its-model", [*evidence, f"telemetry: {shown(row['telemetry'])}"], gpu, **words)
 
 
 def summary(rows: Sequence[dict[str, Json]]) -> str:
@@ -91,6 +99,12 @@ def slowed(facts: Facts, ordinal: int, gpu: int | None, rows: Sequence[dict[str,
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
     """Every finding of `bench`."""
     found = [*coverage(facts), *driver(facts), *pytorch(facts), *children(facts, "bench")]
+    own = [row for row in measurements if "peer" not in row]
     for ordinal in ordinals(facts, "bench"):
-        found += device_rates(facts, measurements, ordinal)
-    return found
+        found += device_rates(facts, own, ordinal)
+    known: list[int | None] = []
+    for at, one in enumerate(found):
+        if one.id == "slower-than-its-model":
+            known.append(one.gpu)
+            found[at] = one._replace(evidence=(*one.evidence, *siblings.beside(facts, own, one.gpu)))
+    return [*found, *siblings.judge(facts, own, known), *links.judge(facts, measurements)]

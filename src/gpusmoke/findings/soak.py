@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gpusmoke.facts import Facts, Json, listed, objects, shown
-from gpusmoke.findings import Finding, finding, ids_for, problems
+from gpusmoke.findings import Finding, finding, ids_for, problems, siblings
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import health
 from gpusmoke.findings.pytorch import pytorch
 
 MOST_TOLD = 5
-BEHIND = 0.9  # of the fastest of its kind here; healthy GPUs of one machine are within a few percent
 # Errors of programs, which NVIDIA's own health check passes over as well:
 # https://github.com/NVIDIA/k8s-device-plugin/blob/main/internal/rm/health.go
 XIDS_OF_PROGRAMS = (13, 31, 43, 45, 68, 109)
@@ -100,21 +99,13 @@ def device(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) 
         yield finding("soaked", [f"rate: {rate}"] if rate else [], gpu, name=row.get("name"), **words)
 
 
-def peers(facts: Facts, measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
-    """GPUs that are slower than others of their kind that were loaded at the same time, all of them settled."""
-    kinds: dict[Json, list[dict[str, Json]]] = {}
-    for row in measurements:
-        if row.get("settled") is True and facts.row(f"soak.worker.{row.get('gpu')}").get("finished"):
-            kinds.setdefault(row["device"], []).append(row)
-    for name, rows_of_kind in kinds.items():
-        best = max(row["value"] for row in rows_of_kind)
-        evidence = [
-            f"GPU {row['gpu']}: {row['value']} {row['unit']}, {shown(row['telemetry'])}" for row in rows_of_kind
-        ]
-        for row in rows_of_kind:
-            if row["value"] < BEHIND * best:
-                words = {"value": f"{row['value']:.4g}", "best": f"{best:.4g}", "unit": row["unit"]}
-                yield finding("slower-than-its-peers", evidence, row["gpu"], name=name, **words)
+def settled(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
+    """The rates of devices that were loaded to the end and had come to rest: those that can be compared."""
+    return [
+        row
+        for row in measurements
+        if row.get("settled") is True and facts.row(f"soak.worker.{row.get('gpu')}").get("finished")
+    ]
 
 
 def seen(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
@@ -133,4 +124,4 @@ def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding
             gpu = gpu_of(facts, "soak", ordinal)
             shows.append(finding("nothing-measured", [], gpu, name=row.get("name") or "the device"))
         found += shows
-    return [*found, *peers(facts, measurements)]
+    return [*found, *siblings.judge(facts, settled(facts, measurements))]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts, Json, listed
-from gpusmoke.presentation.gfm import told
+from gpusmoke.presentation.gfm import items
 
 if TYPE_CHECKING:
     from gpusmoke.presentation.terminal import Page
@@ -134,7 +134,7 @@ def markdown(record: Record) -> str:
     lines = [f"### pixi.lock: {closing(record)}", ""]
     if is_overview(record.facts):
         lines += markdown_table(record.facts.rows("lock.solves"))
-    lines += [line for found in record.findings for line in told(found)]
+    lines += items(record.findings)
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts, Json
-from gpusmoke.presentation.gfm import told
+from gpusmoke.presentation.gfm import items
 
 if TYPE_CHECKING:
     from gpusmoke.presentation.terminal import Page
@@ -99,5 +99,5 @@ def markdown(record: Record) -> str:
     found += ["| " + " | ".join(TITLES) + " |", "|---|" + "---:|" * 5 + "---|"]
     found += ["| " + " | ".join(line[title] for title in TITLES) + " |" for line in lines(record.facts)]
     found.append("")
-    found += [line for one in record.findings for line in told(one)]
+    found += items(record.findings)
     return "\n".join(found) + "\n"

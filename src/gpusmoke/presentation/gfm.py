@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpusmoke.findings import Finding
+from gpusmoke.presentation.alike import told_once
 
 
-def told(found: Finding) -> Iterator[str]:
-    """One finding as an item of a list; where something is wrong, with what to type."""
+def items(findings: Sequence[Finding]) -> list[str]:
+    """Findings as the lines of a list, those that say the same of several GPUs once."""
+    return [line for about, found in told_once(findings) for line in told(about, found)]
+
+
+def told(about: str, found: Finding) -> Iterator[str]:
+    """One finding as an item of a list, after what it is about; where something is wrong, with what to type."""
     bad = found.severity in ("problem", "warning")
-    about = "" if found.gpu is None else f"GPU {found.gpu}: "
     mark = f"**{found.severity.upper()}** " if bad else ""
     yield f"- {mark}{about}{escaped(found.title)}" + (f" (`{found.id}`)" if bad else "")
     if bad and found.advice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gpusmoke.presentation.gfm import escaped, told
+from gpusmoke.presentation.gfm import escaped, items
 from gpusmoke.presentation.html import tables
 from gpusmoke.presentation.html.rows import devices, ordered
 from gpusmoke.presentation.terminal import closing
@@ -24,14 +24,14 @@ def markdown(record: Record) -> str:
         return compared(record)
     first, rest = ordered(record.findings)
     lines = [f"### {record.command}: {escaped(closing(record))}", ""]
-    lines += [line for found in first for line in told(found)]
+    lines += items(first)
     measured = devices(record.facts, record.measurements)
-    if together := tables.side_by_side(measured):
+    for together in tables.of_several(record):
         lines += shown(together)
     for device in measured:
         table = tables.rates(device)
         lines += shown(replace(table, title=device.heading, note=table.note if device is measured[-1] else ""))
-    lines += [line for found in rest for line in told(found)]
+    lines += items(rest)
     started = record.started.replace("T", " ").replace("Z", " UTC")
     lines += ["", f"<sub>gpusmoke {escaped(record.version)}, {started}, {record.seconds:.1f} s</sub>"]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Json
 from gpusmoke.measuring.shares import shares
+from gpusmoke.presentation.several import add_rates
 from gpusmoke.presentation.terminal import PLAIN_WIDTH, Page
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ MOVES = {
 
 
 def add_measurements(page: Page, rows: Sequence[Row]) -> None:
-    """Add the rates of every device, its products as a table and its copies as a line."""
+    """Add the rates of several GPUs beside each other, then of every device: products as a table, copies as a line."""
+    add_rates(page, rows)
+    rows = [row for row in rows if "peer" not in row]
     devices = list(dict.fromkeys(row["gpu"] for row in rows))
     for gpu in devices:
         mine = [row for row in rows if row["gpu"] == gpu]
@@ -37,7 +40,8 @@ def add_measurements(page: Page, rows: Sequence[Row]) -> None:
         if products := list(pairs(mine)):
             width = max(page.width, PLAIN_WIDTH)
             page.draw(table(products, width), width)
-        for line in page.wrap("; ".join(moved(row) for row in mine if row["quantity"] in MOVES), 0):
+        copies = "; ".join(moved(row) for row in mine if row["quantity"] in MOVES)
+        for line in page.wrap(copies, 0) if copies else ():
             page.add(line)
     for line in LEGEND.splitlines() if any(row["quantity"] == "matmul" for row in rows) else ():
         page.add(line, "dim")

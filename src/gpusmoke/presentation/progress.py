@@ -37,7 +37,7 @@ class Progress:
         """Take in one event of a child."""
         if event.kind == "step":
             self._steps[event.ordinal] = str(event.content)
-        elif event.kind == "measurement":
+        elif event.kind == "measurement" and "peer" not in event.content:  # of those there are dozens, in seconds
             row = event.content
             where = "CPU" if row["gpu"] is None else f"GPU {row['gpu']}"
             rate = f"{row['value']:.4g} {row['unit']}"

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpusmoke.findings import Finding
+from gpusmoke.presentation.alike import told_once
+from gpusmoke.presentation.machine import add_machine
 from gpusmoke.record import Record
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ MARKS = {
     "problem": ("PROBLEM", "red"),
 }
 MARK_WIDTH = 9
+IN_TABLES = "rates-measured"  # a line for each of several GPUs, whose tables begin with all of them beside each other
 PLAIN_WIDTH = 80  # where there is no terminal to ask
 STYLES = {"dim": "2", "green": "32", "cyan": "36", "yellow": "33", "red": "1;31"}
 
@@ -79,10 +82,9 @@ def details(found: Finding) -> Iterator[tuple[str, str, bool]]:
             yield f"see: {found.link}", "dim", False
 
 
-def show_finding(page: Page, found: Finding) -> None:
-    """Add the sentence and, where something is wrong, its details."""
+def show_finding(page: Page, about: str, found: Finding) -> None:
+    """Add the sentence, after what it is about, and, where something is wrong, its details."""
     word, style = MARKS[found.severity]
-    about = "" if found.gpu is None else f"GPU {found.gpu}: "
     first, *rest = page.wrap(about + found.title, MARK_WIDTH)
     margin = " " * MARK_WIDTH
     page.add(page.paint(word.ljust(MARK_WIDTH), style) + first)
@@ -118,8 +120,12 @@ def show(record: Record, saved: Path | None = None) -> None:
 
         add_comparison(page, record.facts)
     # That CUDA was not exercised stands in the first line, before everything else.
-    for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
-        show_finding(page, found)
+    several = len({row["gpu"] for row in record.measurements}) > 1
+    for about, found in told_once(sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised")):
+        if not (several and found.id == IN_TABLES):
+            show_finding(page, about, found)
+    if record.command == "doctor":
+        add_machine(page, record.facts)
     if record.measurements:
         from gpusmoke.presentation.measurements import add_measurements
 

@@ -10,12 +10,14 @@ import torch
 from gpusmoke.measuring.timing import estimate, interleaved
 from gpusmoke.measuring.verify import Verification
 from gpusmoke.workers.device import Device
+from gpusmoke.workers.turns import turn
 
 DEVICE_BYTES = 1 << 30  # a buffer; far beyond any cache
 HOST_BYTES = 256 << 20  # pinned: what the link can do, not what the page tables cost
 CPU_BYTES = 256 << 20
 MEMORY_SHARE = 0.25  # of what is free, at most
 TURN_SECONDS = 0.05
+HOST_TURN_SECONDS = 0.015  # three copies at least by PCIe 5.0; GPUs wait for each other
 WARM_TURNS, TURNS = 2, 10
 
 
@@ -51,8 +53,10 @@ def transfers(device: Device, triad: bool) -> Iterator[Transfer]:
             torch.zeros_like(here).pin_memory(),
         )
         to, home = (lambda _: there.copy_(here, non_blocking=True)), (lambda _: back.copy_(there, non_blocking=True))
-        yield moved(device, "host-to-device", size, to, lambda: torch.equal(there.cpu(), here))
-        yield moved(device, "device-to-host", size, home, lambda: torch.equal(back, here))
+        # GPUs that copied at the same time would share the host's memory, and some a PCIe switch.
+        with turn("host-copies"):
+            yield moved(device, "host-to-device", size, to, lambda: torch.equal(there.cpu(), here), HOST_TURN_SECONDS)
+            yield moved(device, "device-to-host", size, home, lambda: torch.equal(back, here), HOST_TURN_SECONDS)
 
 
 def pattern(size: int, where: str, generator: torch.Generator) -> torch.Tensor:
@@ -61,11 +65,16 @@ def pattern(size: int, where: str, generator: torch.Generator) -> torch.Tensor:
 
 
 def moved(
-    device: Device, quantity: str, count: int, launch: Callable[[int], object], arrived: Callable[[], bool]
+    device: Device,
+    quantity: str,
+    count: int,
+    launch: Callable[[int], object],
+    arrived: Callable[[], bool],
+    seconds: float | None = None,
 ) -> Transfer:
-    """Launch it back to back for about half a second; `count` bytes are moved by each launch."""
+    """Launch it back to back for a dozen turns of so many seconds; `count` bytes are moved by each launch."""
     each = max(estimate(launch, device.timer), 1e-6)
-    turns = interleaved([(launch, max(1, round(TURN_SECONDS / each)))], device.timer)
+    turns = interleaved([(launch, max(1, round((seconds or TURN_SECONDS) / each)))], device.timer)
     rates, ends = [], []
     for _, (_who, seconds, at) in zip(range(WARM_TURNS + TURNS), turns, strict=False):
         rates.append(count / seconds / 1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import queue
@@ -100,6 +101,13 @@ class Worker:
             raise ValueError(kind)
         self._events.put(Event(self.ordinal, kind, content))
 
+    def tell(self, word: Json) -> None:
+        """Say something to a child that waits for it; one that is gone is not told."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(f"{json.dumps(word)}\n")
+            self._process.stdin.flush()
+
     def gone(self) -> bool:
         """Whether the child has ended, even if something that it started still holds its output open."""
         return self._process.poll() is not None
@@ -158,6 +166,12 @@ class Crew:
         """Start the child for one device."""
         self.workers.append(Worker(self.job, ordinal, options, self._events))
 
+    def tell(self, word: Json) -> None:
+        """Say something to children that wait for it; the time that they have begins now."""
+        self._end_at = time.monotonic() + self.deadline_seconds
+        for worker in self.workers:
+            worker.tell(word)
+
     def wait(self, show: Callable[[Event], None]) -> None:
         """Listen until every child has ended or the deadline has passed; `show` sees every event."""
         heard = {worker.ordinal: time.monotonic() for worker in self.workers}
@@ -197,6 +211,10 @@ class Crew:
             source = f"the child process of device {worker.ordinal}"
             facts[f"{self.job}.worker.{worker.ordinal}"] = Fact(vars(worker.outcome), source)
         return facts
+
+    def well(self) -> list[int]:
+        """The devices whose children ended well."""
+        return [one.ordinal for one in self.workers if one.outcome.finished and one.outcome.exit_code == 0]
 
     def measurements(self) -> list[dict[str, Json]]:
         """All children's measurements."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
 from typing import NoReturn
@@ -24,12 +25,19 @@ class Reporter:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
         self._turn = threading.Lock()  # a thread that watches the device has its own word
+        self._heard: queue.SimpleQueue[Json] = queue.SimpleQueue()
         os.dup2(2, 1)
-        threading.Thread(target=self._end_with_parent, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _end_with_parent(self) -> None:
-        os.read(0, 1)  # comes back when the parent, which holds the other end and never writes, is gone
-        os._exit(1)
+    def _listen(self) -> None:
+        with open(0, encoding="utf-8", closefd=False) as parent:
+            for line in parent:
+                self._heard.put(json.loads(line))
+        os._exit(1)  # the parent, which holds the other end, is gone
+
+    def heard(self) -> Json:
+        """What the parent says next; waits for it."""
+        return self._heard.get()
 
     def _say(self, kind: str, content: Json) -> None:
         text = f"{PREFIX}{json.dumps({'kind': kind, 'content': content})}\n"

@@ -9,6 +9,7 @@ from gpusmoke.measuring import METHOD
 from gpusmoke.measuring.peaks import Peak, at_clock, datasheet, memory
 from gpusmoke.measuring.shapes import Item
 from gpusmoke.measuring.statistics import median, quantile, rounded
+from gpusmoke.measuring.verify import Verification
 from gpusmoke.workers.bandwidth import Transfer
 from gpusmoke.workers.device import Device
 
@@ -74,6 +75,28 @@ def transfer_row(device: Device, gpu: int | None, transfer: Transfer) -> Row:
         "telemetry": device.telemetry.summary(transfer.spans),
         "verified": transfer.verified.to_json(),
         **share_of(memory(device.name, device.multiprocessors) if inside else None, value),
+    }
+
+
+def peer_row(quantity: str, pair: tuple[int, int], name: str, count: int, rates: Sequence[float], passed: bool) -> Row:
+    """Copies of `count` bytes from one GPU to another, or both ways at once, in GB/s; `name` is the first one's."""
+    return {
+        "quantity": quantity,
+        "gpu": pair[0],
+        "peer": pair[1],
+        "device": name,
+        "dtype": None,
+        "shape": [count],
+        "layout": None,
+        "regime": "settled",
+        "backend": "cuda",
+        "method": METHOD,
+        "unit": "GB/s",
+        "value": rounded(median(rates)),
+        "statistic": "median",
+        **spread(rates),
+        "telemetry": {},
+        "verified": Verification("bitwise", passed, 0.0, 0.0, None).to_json(),
     }
 
 

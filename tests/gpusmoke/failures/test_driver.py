@@ -24,6 +24,12 @@ NO_MODULE = {"proc/driver/nvidia/version": None, "proc/modules": "nouveau 1 0 - 
 WSL = NO_NODES | NO_MODULE | {"proc/version": "Linux version 5.15.0-microsoft-standard-WSL2\n", "dev/dxg": ""}
 WSL |= {"usr/lib/wsl/lib/libcuda.so.1": "", "sys/bus/pci/devices/0000:00:05.0/vendor": "0x1414\n"}
 
+FAR = {
+    "sys/bus/pci/devices/0000:00:05.0/numa_node": "1\n",
+    "sys/bus/pci/devices/0000:00:05.0/local_cpulist": "32-63\n",
+    "proc/self/status": "Name:\tpython\nCpus_allowed_list:\t0-31\n",
+}
+BRIDGES = {"devices": 2, "name": "NVIDIA H100 NVL"}  # between cards, as many as were bought
 CASES = [
     ("no-driver", None, NO_NODES | NO_MODULE, {}, "lspci"),
     ("no-driver", {"cuInit": 100, "nvmlInit_v2": 9}, NO_NODES | NO_MODULE, {}, "lspci"),
@@ -68,6 +74,9 @@ CASES = [
     ("power-cap-lowered", {"power_limit_mw": 500000}, {}, {}, "nvidia-smi -q -d POWER"),
     ("compute-mode-prohibited", {"compute_mode": 2}, {}, {}, "nvidia-smi -q -d COMPUTE"),
     ("memory-taken", {"memory_used_mib": 60000, "processes": "4711:59000"}, {}, {}, "nvidia-smi"),
+    ("nvlink-down", {"nvlinks_down": "7"}, {}, {}, "nvidia-smi nvlink -s -i 0"),
+    ("nvlink-down", BRIDGES | {"device.1.nvlinks_down": "0 1"}, {}, {}, "nvidia-smi nvlink -s -i 1"),
+    ("nvlink-without-peer-access", {"devices": 3, "device.0.p2p": "2:4"}, {}, {}, "systemctl status nvidia-fabric"),
     ("driver-too-old", {"cuDriverGetVersion.value": 11080}, {}, {}, "pixi run -e cpu smoke"),
 ]  # fmt: skip
 
@@ -157,10 +166,17 @@ def test_codes_that_nobody_has_catalogued_are_explained_by_number_and_name(docto
         ("memory-not-reported", {"nvmlDeviceGetMemoryInfo": 3}, "shares the machine's"),
         ("mig-enabled", {"mig_mode": 1, "mig_devices": 2}, "into 2 devices"),
         ("ecc-change-pending", {"ecc_mode_pending": 0}, "switched off"),
+        ("far-from-its-cpus", {"pci": "0000:00:05.0"}, "(0-31) are all on another NUMA node than this GPU (node 1"),
     ],
 )
 def test_what_is_only_worth_knowing_is_a_note(doctor, expected, state, words):
-    found, code = doctor(state)
+    near = "sys/bus/pci/devices/0000:00:05.0"
+    files = {
+        f"{near}/numa_node": "1\n",
+        f"{near}/local_cpulist": "32-63\n",
+        "proc/self/status": "Cpus_allowed_list:\t0-31\n",
+    }
+    found, code = doctor(state, files if expected == "far-from-its-cpus" else {})
     assert code == 0
     assert found[expected]["severity"] == "note"
     assert words in found[expected]["title"]
@@ -174,6 +190,12 @@ def test_what_is_only_worth_knowing_is_a_note(doctor, expected, state, words):
         {"memory_used_mib": 800},
         {"nvmlDeviceGetFieldValues": 3, "nvmlDeviceGetRemappedRows": 3, "nvmlDeviceGetEccMode": 3},  # a GeForce
         {"mig_mode": 1, "mig_devices": 7},
+        {"nvlinks": 0},
+        {"nvlinks_down": " ".join(map(str, range(18)))},  # alone in a virtual machine, of eight on a board
+        {"devices": 8},
+        {"devices": 8, "nvlinks": 0, "device.7.socket": 1, "device.0.p2p": "7:3"},  # no peer access over PCIe
+        {"devices": 4, "name": "NVIDIA A100-SXM4-40GB", "nvlinks": 12, "nvlinks_down": ""},
+        BRIDGES | {"nvlinks_down": "0 1 2 3 4 5"},  # as many bridges as were bought
     ],
 )
 def test_a_healthy_gpu_gives_no_alarm(doctor, state):

@@ -23,22 +23,21 @@ API nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned siz
     return copy(value, uuid, size);
 }
 
-typedef struct {
-    char busIdLegacy[16];
-    unsigned domain, bus, device, pciDeviceId, pciSubSystemId;
-    char busId[32];
-} nvmlPciInfo_t;
-
-API nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci)
+void fill(int index, nvmlPciInfo_t *pci)
 {
     char value[TEXT_SIZE];
-    BEGIN;
     text(index, "pci", value);
     memset(pci, 0, sizeof *pci);
     sscanf(value, "%x:%x:%x", &pci->domain, &pci->bus, &pci->device);
     snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "%04X:%02X:%02X.0", pci->domain & 0xffff, pci->bus & 0xff,
              pci->device & 0xff);
     snprintf(pci->busId, sizeof pci->busId, "%08X:%02X:%02X.0", pci->domain, pci->bus, pci->device);
+}
+
+API nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci)
+{
+    BEGIN;
+    fill(index, pci);
     return NVML_SUCCESS;
 }
 

@@ -1,4 +1,4 @@
-/* What the two halves of the stand-in libnvidia-ml.so.1 share. Numbers are those of nvml.h. */
+/* What the parts of the stand-in libnvidia-ml.so.1 share. Numbers are those of nvml.h. */
 #ifndef NVML_STANDIN_H
 #define NVML_STANDIN_H
 
@@ -21,6 +21,15 @@ enum {
 
 /* What every call about a device begins with: its code, or 0 and the device's index. */
 nvmlReturn_t begin(const char *call, nvmlDevice_t device, int *index);
+
+typedef struct {
+    char busIdLegacy[16];
+    unsigned domain, bus, device, pciDeviceId, pciSubSystemId;
+    char busId[32];
+} nvmlPciInfo_t;
+
+/* A device's place on the PCI bus. */
+void fill(int index, nvmlPciInfo_t *pci);
 
 nvmlReturn_t copy(const char *value, char *out, unsigned size);
 

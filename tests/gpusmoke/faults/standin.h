@@ -50,7 +50,9 @@
     X(nvmlDeviceGetMaxMigDeviceCount) X(nvmlDeviceGetMigDeviceHandleByIndex) X(nvmlDeviceGetRemappedRows) \
     X(nvmlDeviceGetMigMode) X(nvmlDeviceGetComputeMode) X(nvmlDeviceGetPersistenceMode) \
     X(nvmlDeviceGetComputeRunningProcesses_v3) X(nvmlDeviceGetUtilizationRates) X(nvmlDeviceGetGpuFabricInfoV) \
-    X(nvmlDeviceGetSupportedEventTypes) X(nvmlDeviceRegisterEvents)
+    X(nvmlDeviceGetSupportedEventTypes) X(nvmlDeviceRegisterEvents) X(nvmlDeviceGetNvLinkState) \
+    X(nvmlDeviceGetNvLinkVersion) X(nvmlDeviceGetNvLinkRemoteDeviceType) X(nvmlDeviceGetNvLinkRemotePciInfo_v2) \
+    X(nvmlDeviceGetTopologyCommonAncestor) X(nvmlDeviceGetP2PStatus)
 
 /* Waits or crashes where the state says so, then returns the code that this call is to give; 0 is "answer normally". */
 int enter(const char *call, int device);

@@ -4,6 +4,7 @@ Imported by a sitecustomize.py that a test writes (see `gpu` in failures/conftes
 What PyTorch is asked about "cuda" is answered here, and work sent there is done by the CPU.
 """
 
+import contextlib
 import sys
 import time
 from types import SimpleNamespace
@@ -67,7 +68,10 @@ def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures
         "get_device_capability": capability,
         "mem_get_info": (64 << 30, 80 << 30),
         "set_device": None,
+        "can_device_access_peer": True,
         "current_stream": SimpleNamespace(cuda_stream=0),
+        "Stream": None,
+        "stream": contextlib.nullcontext(),
         "empty_cache": None,
         "synchronize": None,
     }

@@ -64,6 +64,13 @@ static const struct setting DEVICE[] = {
     {"xid", "0"}, /* the driver's latest word of an error, which is an event */
     {"recovery_action", "0"},
     {"fabric_state", "0"}, /* NVML_GPU_FABRIC_STATE_NOT_SUPPORTED */
+    {"nvlinks", "18"},
+    {"nvlinks_down", ""}, /* their numbers, separated by spaces */
+    {"nvlink_version", "6"},
+    {"nvlink_to", ""}, /* PEER:LINKS, separated by spaces; the rest lead to a switch */
+    {"socket", "0"}, /* two devices of one are linked within it */
+    {"ancestor", ""}, /* PEER:LEVEL where that is otherwise, told at the first of two devices */
+    {"p2p", ""}, /* PEER:STATUS of what is refused, likewise */
     {"mig_devices", "0"},
     {"mig_mode", "0"},
     {"mig_mode_pending", "0"},

@@ -119,7 +119,8 @@ def test_shapes_layouts_and_backends_are_products_of_their_own():
 
 
 def test_each_gpu_has_its_name_and_its_own_table():
-    lines = shown([product(), product(gpu=1, device="NVIDIA L4", value=60.0), moved("memory-copy", 3002.0, gpu=1)])
+    other = {"gpu": 1, "device": "NVIDIA L4"}
+    lines = shown([product(), product(**other, value=60.0), moved("memory-copy", 3002.0, **other)])
     first, second = lines.index("GPU 0: NVIDIA H100 80GB HBM3"), lines.index("GPU 1: NVIDIA L4")
     assert any("683.8" in line for line in lines[first:second])
     assert any("60" in line for line in lines[second:])

@@ -70,7 +70,7 @@ def test_eight_gpus_fit_in_one_file_and_stand_side_by_side(made_record, harmless
     assert len(page.encode()) < 400_000
     assert parsed.tags["svg"] == 8 * PLOTS
     assert "8 \N{MULTIPLICATION SIGN} Made-up GPU 1000" in parsed.text
-    assert "bf16 8192³ 684 685 686 687 688 689 690 691" in parsed.text
+    assert "bf16 8192³ 687.5 -0.5 % -0.4 % -0.2 % -0.1 % +0.1 % +0.2 % +0.4 % +0.5 %" in parsed.text
     assert all(f"GPU {gpu}: Made-up GPU 1000" in parsed.text for gpu in range(8))
 
 

@@ -2,6 +2,16 @@
 
 import pytest
 
+try:
+    import torch
+except ImportError:
+    GPUS = 0
+else:
+    GPUS = torch.cuda.device_count()
+
+# Elsewhere there is nothing that could be skipped or not.
+collect_ignore = [] if GPUS > 1 else ["test_links_on_gpus.py"]
+
 
 class Listener:
     """Keeps what a child would say."""

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Json
+from gpusmoke.presentation.alike import told_once
 from gpusmoke.presentation.html import canvas, tables
 from gpusmoke.presentation.html.plot import Plot
 from gpusmoke.presentation.html.rates import bars, rounds
@@ -64,8 +65,8 @@ def render(record: Record, folder: Path | None = None) -> str:
         record=record,
         closing=closing(record),
         names=names(record, measured),
-        findings=first + rest,
-        together=tables.side_by_side(measured),
+        findings=[*told_once(first), *told_once(rest)],
+        together=tables.of_several(record),
         devices=shown,
         extra=[table for table in (tables.of_command(record), tables.exercised(record.facts)) if table],
         machine=tables.machine(record.facts),

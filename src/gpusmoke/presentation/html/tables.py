@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpusmoke.facts import Facts, Json, listed, shown
-from gpusmoke.presentation import audit, comparison
-from gpusmoke.presentation.html.rows import NONE, Device, Measured, figure, fixed, number
+from gpusmoke.presentation import audit, comparison, several
+from gpusmoke.presentation import machine as several_gpus
+from gpusmoke.presentation.grid import Grid
+from gpusmoke.presentation.html.rows import NONE, Device, Measured, Row, figure, fixed, number
 from gpusmoke.record import Record
+
+MOST_IN_FULL = 4  # GPUs for whose rates and deviations there is room beside each other
 
 
 @dataclass(frozen=True)
@@ -61,19 +65,34 @@ def rates_line(one: Measured) -> dict[str, str]:
     }
 
 
-def side_by_side(devices: Sequence[Device]) -> Table | None:
-    """The settled rates of several devices, one column each; None where there is one device."""
-    if len(devices) < 2:
-        return None
-    found: dict[str, dict[str, str]] = {}
-    for device in devices:
-        for one in [*device.products, *device.copies]:
-            if one.settled is not None:
-                line = found.setdefault(one.name, {})
-                line[device.key] = figure(one.settled["value"])
-    head = ["", *("CPU" if device.gpu is None else f"GPU {device.gpu}" for device in devices)]
-    lines = [[name, *(line.get(device.key, NONE) for device in devices)] for name, line in found.items()]
-    return Table("Settled rates of all GPUs", head, lines, "TFLOP/s, of int8 TOP/s, of copies GB/s.") if lines else None
+def of_several(record: Record) -> list[Table]:
+    """What there is to show of several GPUs: their settled rates, copies between them, and in doctor's the GPUs."""
+    rows = [row for row in record.measurements if number(row["value"]) is not None]
+    cell = both if len({row["gpu"] for row in rows}) <= MOST_IN_FULL else off_alone
+    note = "TFLOP/s, of int8 TOP/s, of copies GB/s; %: off the median of all. MHz, W and C: of the first product."
+    found = [
+        Table(f"Settled rates of {grid.title}", grid.head, grid.rows, note)
+        for grid in several.beside(rows, name_of, figure, cell)
+    ]
+    note = "From the GPU of the row to that of the column, on streams, by PyTorch."
+    found += [Table(grid.title, grid.head, grid.rows, note) for grid in several.peers(rows)]
+    grids = (several_gpus.machine(record.facts), several_gpus.links(record.facts)) if record.command == "doctor" else ()
+    return found + [Table(grid.title, grid.head, grid.rows, grid.note) for grid in grids if isinstance(grid, Grid)]
+
+
+def name_of(row: Row) -> str:
+    """What was measured, as in the tables of one device."""
+    return Measured(None, row).name
+
+
+def both(value: str, off: str) -> str:
+    """A rate, and by how many % it is off."""
+    return f"{value} ({off} %)" if off else value
+
+
+def off_alone(_value: str, off: str) -> str:
+    """By how many % a rate is off: with many GPUs there is no room for more."""
+    return f"{off} %" if off else NONE
 
 
 def exercised(facts: Facts) -> Table | None:
@@ -123,6 +142,7 @@ def machine(facts: Facts) -> list[tuple[str, str]]:
         told = [row.get("name"), f"compute capability {row.get('capability')}"]
         told += [f"{figure(row['memory_mib'])} MiB"] if number(row.get("memory_mib")) else []
         found.append((f"GPU {row.get('ordinal')}", told))
+    found.append(("Links between GPUs", linked if isinstance(linked := several_gpus.links(facts), str) else None))
     limits = [row.get("power_limit_w") for row in facts.rows("nvml.gpus")]
     found.append(("Power limit", [f"{figure(limit)} W" for limit in dict.fromkeys(map(figure_of, limits)) if limit]))
     found.append(("Driver", facts.text("nvml.driver_version") or facts.text("host.kernel_module")))

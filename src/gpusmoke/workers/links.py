@@ -1,0 +1,215 @@
+"""What one child does with all GPUs at once: copies from each to each, verified, and how fast they are.
+
+That the driver offers peer access says nothing of whether bytes arrive: PCI Access Control Services and the IOMMU may
+hold them up, or drop them without a word. So every byte is compared on the GPU that it was sent to, with a pattern that
+this one makes itself.
+
+PyTorch copies between two GPUs by their own engines, over NVLink or PCIe, where each can access the other's memory, and
+through the host's memory where not (aten/src/ATen/native/cuda/Copy.cu). It does so in the order of both GPUs' streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from gpusmoke.facts import Json
+from gpusmoke.measuring.timing import CpuTimer, CudaTimer
+from gpusmoke.workers.pytorch import error_code
+from gpusmoke.workers.reporter import Reporter
+from gpusmoke.workers.rows import peer_row
+
+PROOF_BYTES = 16 << 20
+COPY_BYTES = 256 << 20
+MEMORY_SHARE = 1 / 16  # of what is free: two buffers on each GPU, and what the patterns need
+ROUNDS = 8  # there and back, in the order of streams alone
+TURN_SECONDS, TURNS = 0.008, 3
+MOST_COPIES = 64
+# Odd, so that multiplying by it moves every bit; the golden ratio's, as in Knuth's multiplicative hashing.
+MIXER = -1640531527
+
+
+def is_gpu(device: str) -> bool:
+    """Whether PyTorch's name of a device is a GPU's: what else there is to copy between is the CPU, in tests."""
+    return device.startswith("cuda")
+
+
+def pattern(count: int, salt: int, device: str | torch.device) -> torch.Tensor:
+    """`count` 32-bit words that any device makes alike, each another one than with another salt."""
+    words = torch.arange(count, dtype=torch.int32, device=device)
+    return words.add_(salt * 0x10001).mul_(MIXER).bitwise_xor_(words >> 15)
+
+
+def stream(device: str) -> torch.cuda.Stream:
+    """A stream beside the device's usual one."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+class Way:
+    """Copies from one device to another, on streams of its own, so that the way back can be busy at the same time."""
+
+    def __init__(self, source: str, target: str, count: int, salt: int) -> None:
+        self.source, self.target, self.salt, self.count = source, target, salt, count
+        self._streams = [stream(one) for one in (target, source)] if is_gpu(source) else []
+        self.timer = CudaTimer() if is_gpu(source) else CpuTimer()
+        with self.streams():
+            self.sent = pattern(count, salt, source)
+            self.arrived = torch.zeros(count, dtype=torch.int32, device=target)
+
+    @contextlib.contextmanager
+    def streams(self) -> Iterator[None]:
+        """Both devices' current streams are this way's; the source is the current device."""
+        with contextlib.ExitStack() as stack:
+            for one in self._streams:
+                stack.enter_context(torch.cuda.stream(one))
+            yield
+
+    def copy(self) -> None:
+        """Enqueue one copy of everything."""
+        self.arrived.copy_(self.sent, non_blocking=True)
+
+    def forget(self) -> None:
+        """Let go of what has arrived, in the order of this way's streams, so that it has to arrive again."""
+        with self.streams():
+            self.arrived.zero_()
+
+    def right(self) -> bool:
+        """Whether everything that was sent has arrived, to the last bit; waits for it."""
+        with self.streams():
+            return bool(torch.equal(self.arrived, pattern(self.count, self.salt, self.target)))
+
+    def plain(self) -> bool:
+        """One copy by the devices' engines."""
+        with self.streams():
+            self.copy()
+        return self.right()
+
+    def strided(self) -> bool:
+        """A copy of every second word, for which a kernel of the source writes the target's memory."""
+        with self.streams():
+            self.arrived.fill_(-1)
+            self.arrived[::2].copy_(self.sent[::2], non_blocking=True)
+            expected = pattern(self.count, self.salt, self.target)
+            expected[1::2] = -1
+            return bool(torch.equal(self.arrived, expected))
+
+    def ordered(self) -> bool:
+        """There and back, each end adding 1 before it sends, with nothing but streams to keep it all in order."""
+        with self.streams():
+            here, there = self.sent.clone(), self.arrived
+            for _ in range(ROUNDS):
+                there.copy_(here.add_(1), non_blocking=True)
+                here.copy_(there.add_(1), non_blocking=True)
+            ends = [(here, 2 * ROUNDS), (there, 2 * ROUNDS)]
+            return all(torch.equal(end, pattern(self.count, self.salt, end.device).add_(steps)) for end, steps in ends)
+
+
+PROOFS: dict[str, Callable[[Way], bool]] = {"plain": Way.plain, "strided": Way.strided, "ordered": Way.ordered}
+
+
+def prove(way: Way) -> list[str]:
+    """The proofs that a way fails; raises RuntimeError where PyTorch or CUDA does."""
+    return [name for name, proof in PROOFS.items() if not proof(way)]
+
+
+def rates(ways: Sequence[Way]) -> list[float]:
+    """GB/s of several ways at once, all together: TURNS samples of some milliseconds, by the sources' own clocks."""
+    moved = sum(4 * way.count for way in ways)
+
+    def turn(copies: int) -> float:
+        marks = []
+        for way in ways:
+            with way.streams():
+                marks.append(way.timer.mark())
+        for _ in range(copies):
+            for way in ways:
+                with way.streams():
+                    way.copy()
+        seconds = []
+        for way, start in zip(ways, marks, strict=True):
+            with way.streams():
+                end = way.timer.mark()
+            seconds.append(way.timer.seconds(start, end))
+        return max(seconds) / copies  # until the last one has arrived
+
+    turn(1)  # the first wakes the link
+    copies = min(MOST_COPIES, max(1, round(TURN_SECONDS / max(turn(2), 1e-9))))
+    return [moved / turn(copies) / 1e9 for _ in range(TURNS)]
+
+
+def sized(devices: Sequence[str], most: int) -> int:
+    """How many 32-bit words a buffer holds: of `most` bytes, or what the fullest device has room for."""
+    free = [torch.cuda.mem_get_info(one)[0] for one in devices if is_gpu(one)]
+    return int(min([most, *(MEMORY_SHARE * one for one in free)])) // 4
+
+
+class Links:
+    """The copies between several devices, and what is reported of them."""
+
+    def __init__(self, report: Reporter, devices: Mapping[int, str]) -> None:
+        self.report, self.devices = report, devices
+
+    def pairs(self, what: str) -> Iterator[tuple[int, int]]:
+        """Each two GPUs in both directions; whose turn it is stands in links.now, so that one that hangs is named."""
+        for a, b in itertools.permutations(self.devices, 2):
+            self.report.step(f"in {what} from GPU {a} to GPU {b}")
+            self.report.fact("links.now", [a, b], "the program itself")
+            yield a, b
+        self.report.fact("links.now", None, "the program itself", "all have ended")
+
+    def prove(self) -> bool:
+        """Prove every pair in each direction; returns whether all could be tried.
+
+        Each is an element of the fact links.GPU of its source: {to, access, failed: the proofs that it failed}, or what
+        PyTorch or CUDA said instead.
+        """
+        count, rows = sized(list(self.devices.values()), PROOF_BYTES), dict[int, list[dict[str, Json]]]()
+        for salt, (a, b) in enumerate(self.pairs("copies"), 1):
+            source, target = self.devices[a], self.devices[b]
+            row: dict[str, Json] = {"to": b}
+            row["access"] = is_gpu(source) and torch.cuda.can_device_access_peer(source, target)
+            try:
+                row["failed"] = prove(Way(source, target, count, salt))
+            except RuntimeError as error:  # every CUDA error is one, and nothing works in this process after it
+                row |= {"error_text": str(error).split("\n")[0][:300], "error_code": error_code(error)}
+            rows.setdefault(a, []).append(row)
+            self.report.fact(f"links.{a}", rows[a], "torch.cuda.can_device_access_peer, and copies")
+            if "failed" not in row:
+                return False
+        return True
+
+    def measure(self) -> None:
+        """How fast each pair is, one way, and both ways at once."""
+        count = sized(list(self.devices.values()), COPY_BYTES)
+        for salt, (a, b) in enumerate(self.pairs("timed copies"), 1):
+            source, target = self.devices[a], self.devices[b]
+            way = Way(source, target, count, salt)
+            self.tell_rate("peer-copy", (a, b), [way])
+            if a < b:
+                back = Way(target, source, count, -salt)
+                way.forget()
+                self.tell_rate("peer-copy-both-ways", (a, b), [way, back])
+
+    def tell_rate(self, quantity: str, pair: tuple[int, int], ways: Sequence[Way]) -> None:
+        """Measure, verify what arrived, and report."""
+        sampled = rates(ways)
+        name = torch.cuda.get_device_name(ways[0].source) if is_gpu(ways[0].source) else "CPU"
+        passed = all(way.right() for way in ways)
+        self.report.measurement(peer_row(quantity, pair, name, 4 * ways[0].count * len(ways), sampled, passed))
+
+
+def links(report: Reporter, measure: bool) -> None:
+    """Prove, and with `measure` time, the copies between GPUs, once the parent says which ones are there for it."""
+    report.step("while waiting for the GPUs")
+    gpus: list[int] = report.heard()
+    devices = {gpu: f"cuda:{gpu}" for gpu in gpus}
+    report.step("while opening the GPUs")
+    with ThreadPoolExecutor(len(devices)) as pool:  # each takes the driver a while
+        list(pool.map(torch.cuda.synchronize, devices.values()))
+    every = Links(report, devices)
+    if every.prove() and measure:
+        every.measure()

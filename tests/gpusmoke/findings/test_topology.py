@@ -1,0 +1,229 @@
+"""Links between GPUs, and from GPUs to processors, on facts of our own making."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from odd import nested
+
+from gpusmoke.facts import Fact, Facts
+from gpusmoke.findings import catalogue
+from gpusmoke.findings import links as copies
+from gpusmoke.findings.topology import far_from, link, links, numbers, topology
+from gpusmoke.presentation import machine
+
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+def gpu(at, name=H100, **nvlinks):
+    held = {"up": 18, "down": [], "version": 6, "to": {"switch": 18}} | nvlinks
+    pci = f"00000000:0{at:x}:00.0"
+    return {"index": at, "uuid": f"GPU-{at}", "pci": pci, "name": name, "capability": "9.0", "nvlinks": held}
+
+
+def facts(gpus, order=None, **values):
+    """A machine whose GPUs NVML counts as given, and CUDA in `order`."""
+    ordinals = order or range(len(gpus))
+    devices = [{"ordinal": at, "uuid": f"GPU-{n}", "pci": f"0000:0{n:x}:00.0"} for at, n in enumerate(ordinals)]
+    pairs = [
+        {"gpus": [a, b], "ancestor": 40, "read": 0, "write": 0, "nvlink": 0}
+        for a in range(len(gpus))
+        for b in range(a + 1, len(gpus))
+    ]
+    found = {"cuda.devices": devices, "nvml.gpus": gpus, "nvml.pairs": pairs} | values
+    return Facts({name: Fact(value, "a test") for name, value in found.items()})
+
+
+def found(*args, **values):
+    return [(one.id, one.gpu) for one in links(facts(*args, **values))]
+
+
+def test_eight_on_a_switch_are_linked_by_all_their_links():
+    machine_of_eight = facts([gpu(at) for at in range(8)])
+    assert {one.name for one in topology(machine_of_eight).values()} == {"NV18"}
+    assert len(topology(machine_of_eight)) == 28
+    assert list(links(machine_of_eight)) == []
+    assert machine.links(machine_of_eight) == "Each is linked to each by 18 NVLinks 4.0."
+
+
+def test_cards_that_are_wired_to_each_other_have_the_links_between_them():
+    to = {0: {"00000000:01:00.0": 4, "00000000:02:00.0": 2}, 1: {"00000000:00:00.0": 4}, 2: {"00000000:00:00.0": 2}}
+    wired = facts([gpu(at, "Tesla V100", up=6, to=to[at]) for at in range(3)], order=[2, 0, 1])
+    assert [link(wired, *pair).name for pair in ((0, 1), (1, 2), (0, 2))] == ["NV2", "NV4", "NODE"]
+    grid = machine.links(wired)
+    assert [list(row) for row in grid.rows] == [
+        ["GPU 0", "X", "NV2", "NODE"],
+        ["GPU 1", "NV2", "X", "NV4"],
+        ["GPU 2", "NODE", "NV4", "X"],
+    ]
+
+
+@pytest.mark.parametrize(("status", "name"), [(0, "NV18"), (5, "SYS")])
+def test_in_a_virtual_machine_the_driver_says_whether_unknown_ends_are_usable(status, name):
+    pair = {"gpus": [0, 1], "ancestor": 50, "nvlink": status}
+    hidden = facts([gpu(at, to={"unknown": 18}) for at in (0, 1)], **{"nvml.pairs": [pair]})
+    assert link(hidden, 0, 1).name == name
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        ([gpu(0, up=17, down=[3])], [("nvlink-down", 0)]),  # its model tells
+        ([gpu(0, up=0, down=list(range(18)), to={})], []),  # alone in a virtual machine
+        ([gpu(0), gpu(1, up=0, to={})], [("nvlink-down", 1)]),
+        ([gpu(0, "NVIDIA H100 NVL", up=12, down=[1, 2, 3, 4, 5, 6])], []),
+        ([gpu(0, "NVIDIA H100 NVL", up=12), gpu(1, "NVIDIA H100 NVL", up=8)], [("nvlink-down", 1)]),
+        ([gpu(0, "NVIDIA H100 NVL", up=12), gpu(1, "NVIDIA H100 PCIe", up=8)], []),
+        ([gpu(0) | {"nvlinks": None}, gpu(1) | {"nvlinks": None}], []),
+    ],
+)
+def test_links_that_are_down_are_told_by_the_model_and_by_siblings(gpus, expected):
+    assert found(gpus) == expected
+
+
+def test_pairs_that_the_driver_refuses_are_named_and_the_gpu_that_all_have_in_common():
+    gpus = [gpu(at) for at in range(4)]
+    pairs = [
+        {"gpus": [a, b], "ancestor": 40, "read": 4 * (b == 3), "write": 0, "nvlink": 0}
+        for a in range(4)
+        for b in range(a + 1, 4)
+    ]
+    assert found(gpus, **{"nvml.pairs": pairs}) == [("nvlink-without-peer-access", 3)]
+    (one,) = links(facts(gpus, **{"nvml.pairs": pairs}))
+    assert "between GPU 0 and 3, 1 and 3, 2 and 3:" in one.title
+    over_pcie = [row | {"nvlink": 5} for row in pairs]
+    assert found([gpu(at) | {"nvlinks": None} for at in range(4)], **{"nvml.pairs": over_pcie}) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "local", "usable", "far"),
+    [
+        (1, "32-63,96-127", "0-31", True),
+        (1, "32-63,96-127", "0-31,96", False),
+        (1, "32-63", None, False),
+        (None, "32-63", "0-31", False),  # a virtual machine
+        (0, None, "0-31", False),
+    ],
+)
+def test_processors_that_are_all_elsewhere_are_a_note(node, local, usable, far):
+    rows = [{"pci": "0000:00:00.0", "node": node, "cpus": local}]
+    here = facts([gpu(0)], **{"host.near_cpus": rows, "host.usable_cpus": usable})
+    assert far_from(here, 0) is far
+    assert [(one.id, one.severity) for one in links(here)] == ([("far-from-its-cpus", "note")] if far else [])
+
+
+@given(st.sets(st.integers(0, 400)))
+def test_lists_of_processors_are_read_as_linux_writes_them(cpus):
+    assert numbers(",".join(map(str, sorted(cpus)))) == cpus
+    assert numbers("0-3,8,10-11\n".strip()) == {0, 1, 2, 3, 8, 10, 11}
+
+
+# ---- copies -------------------------------------------------------------------------------------------------------
+
+ENDED = {"finished": True, "exit_code": 0, "timed_out": False, "unkillable": False, "last_step": "", "stderr": []}
+
+
+def copied(count=4, outcome=ENDED, **changed):
+    """Facts of copies between `count` GPUs; `changed` are rows of pairs by their name, as in p0_3."""
+    values = {
+        f"links.{a}": [
+            {"to": b, "access": True, "failed": []} | changed.get(f"p{a}_{b}", {}) for b in range(count) if a != b
+        ]
+        for a in range(count)
+    }
+    return facts([gpu(at) for at in range(count)], **values, **{"links.worker.0": outcome})
+
+
+def peer(a, b, value, quantity="peer-copy", passed=True):
+    row = {"quantity": quantity, "gpu": a, "peer": b, "value": value, "unit": "GB/s"}
+    return row | {"verified": {"passed": passed}}
+
+
+def told(facts, rows=()):
+    return [(one.id, one.gpu) for one in copies.judge(facts, rows)]
+
+
+def test_all_that_arrived_is_one_line():
+    (one,) = copies.judge(copied())
+    assert one.title == (
+        "4 GPUs: every copy from each to each arrived bit for bit, also in the order of streams; 18 NVLinks 4.0."
+    )
+    assert copies.judge(facts([gpu(0)])) == []
+
+
+def test_wrong_copies_name_the_pairs_once_and_the_gpu_that_all_have_in_common():
+    bad = {"failed": ["plain", "ordered"]}
+    assert told(copied(p0_3=bad, p3_1=bad)) == [("peer-copy-wrong", 3)]
+    (one, other) = copies.judge(copied(p0_3=bad, p1_2={"failed": ["ordered"]}))
+    assert one.title.startswith("Copies from GPU 0 to 3 came out wrong: bytes were changed")
+    assert other.title.startswith("Copies from GPU 1 to 2 came out wrong: what arrived was not")
+    assert told(copied(), [peer(0, 1, 380.0, passed=False), peer(1, 0, 380.0)]) == [("peer-copy-wrong", None)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "now", "expected", "words"),
+    [
+        ({"timed_out": True, "silent_seconds": 30.0, "exit_code": -9}, [2, 1], "peer-copy-hung", "from GPU 2 to 1 had"),
+        ({"unkillable": True, "exit_code": None}, [2, 1], "peer-copy-hung", "from GPU 2 to 1"),
+        ({"timed_out": True, "silent_seconds": 30.0}, None, "peer-copy-failed", "while opening: no end after 30.0 s"),
+        ({"finished": False, "exit_code": -11}, [0, 1], "peer-copy-failed", "from GPU 0 to 1: the process that makes"),
+    ],
+)
+def test_a_child_that_does_not_come_through_is_told_with_the_pair(outcome, now, expected, words):
+    ended = ENDED | {"finished": False, "last_step": "while opening"} | outcome
+    (one,) = copies.judge(copied(outcome=ended).with_facts({"links.now": Fact(now, "a test")}))
+    assert one.id == expected
+    assert words in one.title
+
+
+def test_no_access_is_a_problem_by_nvlink_and_a_note_by_pcie():
+    closed = {"access": False}
+    assert told(copied(2, p0_1=closed, p1_0=closed)) == [("nvlink-without-peer-access", None), ("peers-work", None)]
+    by_pcie = [gpu(at) | {"nvlinks": None} for at in (0, 1)]
+    rows = {f"links.{a}": [{"to": 1 - a, "access": False, "failed": []}] for a in (0, 1)}
+    note, works = copies.judge(facts(by_pcie, **rows, **{"links.worker.0": ENDED}))
+    assert (note.id, note.severity) == ("no-peer-access", "note")
+    assert works.title.endswith("in the order of streams; through the host.")
+
+
+def rates(**changed):
+    pairs = [(a, b) for a in range(4) for b in range(4) if a != b]
+    rows = [peer(a, b, changed.get(f"p{a}_{b}", 380.0 + a)) for a, b in pairs]
+    return rows + [peer(a, b, changed.get(f"b{a}_{b}", 749.0), "peer-copy-both-ways") for a, b in pairs if a < b]
+
+
+def test_pairs_are_held_to_what_their_links_carry_and_to_each_other():
+    assert told(copied(), rates()) == [("peers-work", None), ("peer-copies-measured", None)]
+    (odd, *_) = copies.judge(copied(), rates(p1_2=350.0))
+    assert (odd.id, odd.title) == (
+        "peer-link-slow",
+        "NVLink is slow from GPU 1 to 2: 350 GB/s, other pairs do 382.",
+    )
+    slow = {f"p{a}_{b}": 200.0 for a in range(4) for b in range(4) if a != b}
+    (odd, *_) = copies.judge(copied(), rates(**slow))
+    assert odd.title.endswith(", and 6 more: 200 GB/s, NV18 carries 450.")
+    (odd, *_) = copies.judge(copied(), rates(b0_3=400.0))
+    assert "from GPU 0 to 3: 400 GB/s both ways at once, NV18 carries 900." in odd.title
+    (odd, *_) = copies.judge(copied(), rates(p3_0=200.0, p3_1=200.0, p2_3=210.0))
+    assert odd.gpu == 3
+
+
+def test_what_goes_by_pcie_is_held_to_nothing():
+    by_pcie = facts([gpu(at) | {"nvlinks": None} for at in range(4)])
+    assert "peer-link-slow" not in dict(told(by_pcie, rates(p1_2=9.0)))
+
+
+ODD = nested(["up", "down", "to", "version", "switch", "gpus", "ancestor", "nvlink", "index", "failed", "access"])
+NAMES = ["cuda.devices", "nvml.gpus", "nvml.pairs", "host.near_cpus", "host.usable_cpus", "links.0", "links.now"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+@given(st.dictionaries(st.sampled_from([*NAMES, "links.worker.0"]), ODD), ODD, ODD)
+def test_no_facts_whatever_make_a_rule_or_a_table_raise(values, nvlinks, pair):
+    rows = {
+        "nvml.gpus": [gpu(0) | {"nvlinks": nvlinks}, gpu(1, to=nvlinks)],
+        "nvml.pairs": [{"gpus": [0, 1], "ancestor": pair}],
+    }
+    odd = facts([gpu(0), gpu(1)], **(rows | values))
+    assert {one.id for one in [*links(odd), *copies.judge(odd)]} <= set(catalogue())
+    machine.machine(odd)
+    machine.links(odd)
