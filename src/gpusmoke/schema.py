@@ -183,7 +183,11 @@ def _size(least: int, most: float) -> Check:
 
 
 def _minimum(least: float) -> Check:
-    return lambda value: Wrong((), f"is {value}") if is_type(value, "number") and value < least else None
+    def check(value: Json) -> Wrong | None:
+        is_number = type(value) in EXACT["number"] or is_type(value, "number")
+        return Wrong((), f"is {value}") if is_number and value < least else None
+
+    return check
 
 
 def _pattern(pattern: str) -> Check:

@@ -9,11 +9,12 @@ from pathlib import Path
 from gpusmoke.commands.report import page_writer
 from gpusmoke.commands.session import Session, add_markdown_argument
 from gpusmoke.errors import UsageError
+from gpusmoke.facts import Fact
 from gpusmoke.findings import fleet as rules
 from gpusmoke.findings.skew import versions
 from gpusmoke.findings.slow import groups
 from gpusmoke.fleet import hostlist, tables
-from gpusmoke.fleet.files import find, read_all
+from gpusmoke.fleet.files import find, read_all, uncollected
 from gpusmoke.fleet.nodes import fleet
 from gpusmoke.record import Record
 
@@ -65,13 +66,13 @@ def run(args: argparse.Namespace) -> Record:
     files, unread = find(args.records)
     if not files and not unread:
         raise UsageError(f"no record was found in {', '.join(map(str, args.records))}")
-    read = fleet([*read_all(files), *unread], args.expect)
-    measured = groups(read.nodes)
-    lines = rules.judge(read, measured)
-    count = len(files) + len(unread)
-    session.facts = session.facts.with_facts(
-        tables.facts(read, lines, rules.states(read, lines), measured, versions(read.nodes), count)
-    )
+    with uncollected():
+        read = fleet([*read_all(files), *unread], args.expect)
+        measured = groups(read.nodes)
+        lines = rules.judge(read, measured)
+        shown = tables.facts(read, lines, rules.states(read, lines), measured, versions(read.nodes))
+    counted = {"fleet.size": Fact(max(len(files) + len(unread), len(args.expect or ())), "files and expected nodes")}
+    session.facts = session.facts.with_facts(counted | shown)
     record = session.record(lambda _: [line.finding for line in lines])
     if write is not None:
         write(record, args.html)

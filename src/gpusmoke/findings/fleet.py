@@ -62,7 +62,7 @@ def damaged(fleet: Fleet) -> Iterator[Line]:
         same.setdefault(one.why, []).append((one.node, one.path))
     for why, files in same.items():
         path = files[0][1]
-        told = path if len(files) == 1 else f"each of {len(files)} files, {path} for one,"
+        told = path if len(files) == 1 else f"each of {len(files)} files"
         names = dict.fromkeys(node for node, _ in files)
         yield line("record-damaged", names, (), some([path for _, path in files]), files=told, why=why, path=path)
 

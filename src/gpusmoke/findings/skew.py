@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from gpusmoke.fleet.hostlist import in_order
 from gpusmoke.fleet.lines import Line, line
 from gpusmoke.fleet.nodes import Node
 from gpusmoke.fleet.runs import SETTINGS, Model
@@ -20,6 +21,9 @@ NAMES = {
     "ecc_mode": ("ECC", ""),
     "sm_clock_max_mhz": ("highest SM clock", "MHz"),
 }
+
+
+Settings = tuple[float | None, ...]
 
 
 class Version(NamedTuple):
@@ -84,17 +88,19 @@ def shown(name: str, value: float) -> str:
 
 def hardware(nodes: Mapping[str, Node]) -> Iterator[Line]:
     """Settings that a minority of the GPUs of a model has."""
-    held: dict[tuple[Model, str], dict[str, list[tuple[str, int]]]] = {}
+    alike: dict[tuple[Model, Settings], list[tuple[str, int]]] = {}  # few: most cards of a model are set alike
     for node in nodes.values():
         for gpu in node.gpus:
-            for name, value in zip(SETTINGS, gpu.settings, strict=True):
-                if value is not None:
-                    same = held.setdefault((gpu.model, name), {}).setdefault(shown(name, value), [])
-                    same.append((node.name, gpu.ordinal))
+            alike.setdefault((gpu.model, gpu.settings), []).append((node.name, gpu.ordinal))
+    held: dict[tuple[Model, str], dict[str, list[tuple[str, int]]]] = {}
+    for (model, settings), cards in alike.items():
+        for name, value in zip(SETTINGS, settings, strict=True):
+            if value is not None:
+                held.setdefault((model, name), {}).setdefault(shown(name, value), []).extend(cards)
     for (model, _), values in held.items():
         usual, *others = sorted(values, key=lambda value: (-len(values[value]), value))
         for value in others:
-            names = tuple(dict.fromkeys(name for name, _ in values[value]))
+            names = tuple(sorted({name for name, _ in values[value]}, key=in_order))
             yield line(
                 "hardware-skew",
                 names,

@@ -67,14 +67,16 @@ def floor(what: What) -> float:
 
 def groups(nodes: Mapping[str, Node]) -> list[Group]:
     """The rates of all nodes that came to their end, by what was measured on which model."""
-    found: dict[tuple[Model, What], list[Measured]] = {}
+    found: dict[Model, dict[str, list[Measured]]] = {}
     for node in nodes.values():
         for gpu in node.gpus if node.complete else ():
+            of_model = found.setdefault(gpu.model, {})
             for rate in gpu.rates:
-                found.setdefault((gpu.model, rate.what), []).append(Measured(node, gpu, rate))
+                of_model.setdefault(rate.what.key, []).append(Measured(node, gpu, rate))
     return [
-        Group(model, what, same, usual([one.rate.value for one in same], floor(what)))
-        for (model, what), same in found.items()
+        Group(model, same[0].rate.what, same, usual([one.rate.value for one in same], floor(same[0].rate.what)))
+        for model, of_model in found.items()
+        for same in of_model.values()
     ]
 
 
@@ -92,7 +94,9 @@ def typical_readings(group: Group) -> tuple[float | None, ...]:
     for at in range(len(READINGS)):
         known = [value for one in group.measured if (value := one.rate.readings[at]) is not None]
         found.append(median(known) if known else None)
-    bits = Counter(bit for one in group.measured for bit in bits_of(one.rate.readings[THROTTLING]))
+    bits = Counter[int]()
+    for reasons, count in Counter(one.rate.readings[THROTTLING] for one in group.measured).items():
+        bits.update(dict.fromkeys(bits_of(reasons), count))
     found[THROTTLING] = together(1 << bit for bit, count in bits.items() if 2 * count >= len(group.measured))
     return tuple(found)
 
@@ -172,7 +176,8 @@ def judge(nodes: Mapping[str, Node], measured: Sequence[Group]) -> list[Line]:
             by_gpu.setdefault((one.measured.node.name, one.measured.gpu.ordinal), []).append(one)
     by_node: dict[str, list[list[Slow]]] = {}
     for (name, _), found in by_gpu.items():
-        by_node.setdefault(name, []).append(sorted(found, key=lambda one: one.share))
+        # The settled rate of a product is the one to quote.
+        by_node.setdefault(name, []).append(sorted(found, key=lambda one: (not one.group.what.is_product, one.share)))
     usually, odd = typical(nodes), software_skew(nodes)
     ordered = sorted(by_node.items(), key=lambda item: min(found[0].share for found in item[1]))
     return [told(name, min(gpus, key=lambda found: found[0].share), gpus, usually, odd) for name, gpus in ordered]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gpusmoke.fleet.files import Passed, Read, Unread
 from gpusmoke.fleet.hostlist import in_order
-from gpusmoke.fleet.runs import Gpu, Rate, Run, What
+from gpusmoke.fleet.runs import Gpu, Rate, Run
 
 
 class Node(NamedTuple):
@@ -30,10 +30,10 @@ class Node(NamedTuple):
 
     def rates(self, gpu: Gpu) -> tuple[Rate, ...]:
         """The rates of one of its GPUs in the latest runs that came to their end."""
-        found: dict[What, Rate] = {}
+        found: dict[str, Rate] = {}
         for run in reversed(self.latest):
             same = (one for one in run.gpus if (one.ordinal, one.uuid) == (gpu.ordinal, gpu.uuid))
-            found |= {rate.what: rate for one in same for rate in one.rates}
+            found |= {rate.what.key: rate for one in same for rate in one.rates}
         return tuple(found.values())
 
     @property

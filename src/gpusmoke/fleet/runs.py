@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple, TypeVar
 
-from gpusmoke.facts import Facts, Json
+from gpusmoke.facts import Facts
 from gpusmoke.findings.causes import others
 from gpusmoke.findings.comparable import Card, Row, driver_version, is_product, key, name_of, pixi_environment
 from gpusmoke.findings.health import number, nvml_row
@@ -27,9 +27,9 @@ class Model(NamedTuple):
 
 
 class What(NamedTuple):
-    """What was measured: `key` is all that a rate depends on beside the GPU."""
+    """What was measured: `key` tells all that a rate depends on beside the GPU."""
 
-    key: tuple[Json, ...]
+    key: str
     name: str
     quantity: str
     regime: str
@@ -176,5 +176,6 @@ def rates(rows: list[Row]) -> Iterator[Rate]:
     """The rates of one GPU, of which others may be the measure; one that is no number above zero is left out."""
     for row in rows:
         if row["value"] > 0 and math.isfinite(row["value"]):
-            what = What((*key(row), row["method"]), name_of(row), row["quantity"], row["regime"], row["unit"])
+            told = repr((*key(row), row["method"], row["unit"]))
+            what = What(told, name_of(row), row["quantity"], row["regime"], row["unit"])
             yield Rate(shared(what), float(row["value"]), tuple(number(row["telemetry"], name) for name in READINGS))

@@ -66,20 +66,17 @@ def facts(
     states: Mapping[str, str],
     measured: Sequence[Group],
     versions: Mapping[str, Sequence[Version]],
-    files: int,
 ) -> dict[str, Fact]:
-    """All tables. `fleet.size` is what the record's own size goes by."""
+    """All tables."""
     source = "the records"
     nodes = [node(one, states[name]) for name, one in fleet.nodes.items()]
     counts = {
-        "files": files,
         "nodes": len(nodes),
         "gpus": sum(len(one.gpus) for one in fleet.nodes.values()),
         "repeated": sum(row["runs"] > 1 for row in nodes),
     }
     ordered = sorted(measured, key=lambda one: (one.model.name, not one.what.is_product, one.what.name))
     return {
-        "fleet.size": Fact(max(files, len(fleet.expected or ())), "files and expected nodes"),
         "fleet.counts": Fact(counts, source),
         "fleet.lines": Fact([one.to_json() for one in lines], source),
         "fleet.rates": Fact([rate(group) for group in ordered], source),
