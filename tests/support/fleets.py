@@ -1,6 +1,7 @@
 """Records of a whole fleet, made from a real H100's, with planted faults.
 
-    planted = Fleet(1000).write(folder)     {node: id of the finding that has to name it}
+    planted = Fleet(1000).write(folder)           {node: id of the finding that has to name it}
+    Fleet(6, faults=0, models=[A10]).write(folder)
 
 The nodes have 1 to 8 GPUs of four models. Cards differ by a standard deviation of 1 %, and each product by 0.3 % more;
 temperatures, clocks and power vary. The records are as large as real ones.
@@ -31,12 +32,11 @@ class Model(NamedTuple):
     speed: float
 
 
-MODELS = (
-    Model("NVIDIA H100 80GB HBM3", 8, 132, 81559, 700.0, 1.0),
-    Model("NVIDIA A100-SXM4-80GB", 4, 108, 81920, 400.0, 0.38),
-    Model("NVIDIA L40S", 2, 142, 46068, 350.0, 0.31),
-    Model("NVIDIA A10", 1, 72, 23028, 150.0, 0.15),
-)
+H100 = Model("NVIDIA H100 80GB HBM3", 8, 132, 81559, 700.0, 1.0)
+A100 = Model("NVIDIA A100-SXM4-80GB", 4, 108, 81920, 400.0, 0.38)
+L40S = Model("NVIDIA L40S", 2, 142, 46068, 350.0, 0.31)
+A10 = Model("NVIDIA A10", 1, 72, 23028, 150.0, 0.15)
+MODELS = (H100, A100, L40S, A10)
 
 
 def fact(value):
@@ -196,23 +196,27 @@ OF_TEXT = ("record-damaged",)
 class Fleet:
     """Synthetic records of `count` nodes, `faults` of which have one of FAULTS each, in turns."""
 
-    def __init__(self, count, faults=40, seed=4711):
-        self.random = random.Random(seed)
+    def __init__(self, count, faults=40, seed=4711, models=MODELS):
+        self.random = random.Random(seed)  # noqa: S311 - no secret
+        self.models = models
         self.names = [f"node{number:05}" for number in range(1, count + 1)]
-        self.templates = [typical(model) for model in MODELS]
-        # A node whose GPU vanishes has to have two, so faults befall the first three models.
-        able = [at for at in range(count) if MODELS[at % len(MODELS)].gpus > 1]
+        self.templates = [typical(model) for model in models]
+        able = [at for at in range(count) if self.model(at).gpus > 1]  # one of them has to lose a GPU
         self.faulty = dict(zip(sorted(self.random.sample(able, faults)), FAULTS * (faults // len(FAULTS)), strict=True))
         self.planted = {self.names[at]: kind for at, (kind, _) in self.faulty.items()}
 
+    def model(self, at):
+        """The GPUs of the node at that place: the models take turns."""
+        return self.models[at % len(self.models)]
+
     def usual(self, at):
         """The rates of a typical GPU of that node."""
-        model, (_, rows) = MODELS[at % len(MODELS)], self.templates[at % len(MODELS)]
-        return [row["value"] * model.speed for row in rows]
+        _, rows = self.templates[at % len(self.models)]
+        return [row["value"] * self.model(at).speed for row in rows]
 
     def text(self, at):
         """A healthy record of the node at that place."""
-        (pieces, rows), draw = self.templates[at % len(MODELS)], self.random
+        (pieces, rows), draw = self.templates[at % len(self.models)], self.random
         usual, cards = self.usual(at), {}
 
         def fill(name):
@@ -258,8 +262,8 @@ class Fleet:
 
     def write(self, folder):
         """Write all records below the folder; returns by node the finding that has to name it."""
-        for name in ("4711", "4712"):
-            (folder / name).mkdir(parents=True)
         for name, text in self.records():
-            (folder / name).write_text(text, encoding="utf-8")
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         return self.planted

@@ -85,7 +85,7 @@ def without_gpu(fleet: Fleet) -> Iterator[Line]:
 
 
 def changed(fleet: Fleet) -> Iterator[Line]:
-    """Nodes of which two runs saw different GPUs. That one saw fewer of the same is no change: the job was given less."""
+    """Nodes of which two runs saw different GPUs; where one saw only some of the others', its job was given fewer."""
     for node in fleet.nodes.values():
         newest, *others = sorted((*node.latest, *node.earlier), key=lambda run: run.started, reverse=True)
         now = {gpu.uuid for gpu in newest.gpus if gpu.uuid}

@@ -98,14 +98,14 @@ def hardware(nodes: Mapping[str, Node]) -> Iterator[Line]:
             if value is not None:
                 held.setdefault((model, name), {}).setdefault(shown(name, value), []).extend(cards)
     for (model, _), values in held.items():
-        usual, *others = sorted(values, key=lambda value: (-len(values[value]), value))
-        for value in others:
-            names = tuple(sorted({name for name, _ in values[value]}, key=in_order))
+        usual, *others = sorted(values, key=lambda told: (-len(values[told]), told))
+        for found in others:
+            names = tuple(sorted({name for name, _ in values[found]}, key=in_order))
             yield line(
                 "hardware-skew",
                 names,
-                [ordinal for _, ordinal in values[value]] if len(names) == 1 else [],
-                found=value,
+                [ordinal for _, ordinal in values[found]] if len(names) == 1 else [],
+                found=found,
                 usual=usual,
                 count=len(values[usual]),
                 total=sum(map(len, values.values())),

@@ -43,7 +43,9 @@ def expanded(word: str) -> Iterator[str]:
     count = math.prod(sum(last - first + 1 for first, last, _ in spans) for spans in ranges)
     if count > MOST:
         raise ValueError(f"{word[:40]!r} stands for {count} names, more than {MOST}")
-    numbers = [[f"{one:0{width}}" for first, last, width in spans for one in range(first, last + 1)] for spans in ranges]
+    numbers = [
+        [f"{one:0{width}}" for first, last, width in spans for one in range(first, last + 1)] for spans in ranges
+    ]
     between = pieces[2::2]
     for chosen in itertools.product(*numbers):
         yield pieces[0] + "".join(f"{number}{after}" for number, after in zip(chosen, between, strict=True))

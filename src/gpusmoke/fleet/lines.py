@@ -61,7 +61,7 @@ def line(
     held, ordinals = tuple(nodes), tuple(sorted(gpus))
     where = whereabouts(held, ordinals)
     all_of_them = [f"nodes: {fold(held)}"] if len(fold(held)) > ROOM else []
-    return Line(finding(kind, [*evidence, *all_of_them], where=where, **words), held, ordinals)
+    return Line(finding(kind, [*evidence, *all_of_them], None, where=where, **words), held, ordinals)
 
 
 def some(paths: Sequence[str]) -> list[str]:

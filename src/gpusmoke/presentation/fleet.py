@@ -47,9 +47,8 @@ NODE_LINES = 3  # of names that are too long for their column
 
 def is_whole(row: Row) -> bool:
     """Whether a row of a stored record is a line that fleet wrote."""
-    return all(isinstance(row.get(name), str) for name in ("id", "nodes", "gpus", "text")) and (
-        row.get("severity") in MARKS and isinstance(row.get("count"), int)
-    )
+    texts = all(isinstance(row.get(name), str) for name in ("id", "severity", "nodes", "gpus", "text"))
+    return texts and row["severity"] in MARKS and isinstance(row.get("count"), int)
 
 
 def lines(facts: Facts) -> list[Row]:
@@ -73,14 +72,17 @@ def where(row: Row, room: int) -> str:
 
 def state(row: Row) -> str:
     """What a line is about, in a word."""
-    return STATES.get(row["id"], row["id"])
+    kind: str = row["id"]
+    return STATES.get(kind, kind)
 
 
 def left_out(rows: Sequence[Row]) -> str:
     """What there was no room for."""
     counts = Counter(state(row) for row in rows)
     nodes = sum(row["count"] for row in rows)
-    return f"… and {len(rows)} more lines about {nodes} nodes: " + ", ".join(f"{n} {what}" for what, n in counts.items())
+    return f"… and {len(rows)} more lines about {nodes} nodes: " + ", ".join(
+        f"{n} {what}" for what, n in counts.items()
+    )
 
 
 def advised(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -116,9 +118,11 @@ def show(record: Record) -> None:
     page.add("")
     counts = facts.row("fleet.counts")
     again = f", {counts['repeated']} of them more than once" if counts.get("repeated") else ""
-    told = f"{facts.number('fleet.size')} files, {counts.get('nodes')} nodes{again}, {counts.get('gpus')} GPUs"
-    page.add(f"gpusmoke {record.version} fleet, {record.started}, {record.seconds:.1f} s: {told}", "dim")
-    page.add(closing(record), "green" if record.verdict == "healthy" else "red")
+    page.add(f"{counts.get('nodes')} nodes with a record{again}, {counts.get('gpus')} GPUs", "dim")
+    started = record.started.replace("T", " ").replace("Z", " UTC")
+    page.add(f"gpusmoke {record.version} fleet, {started}, {record.seconds:.1f} s", "dim")
+    for part in page.wrap(closing(record), 0):
+        page.add(part, "green" if record.verdict == "healthy" else "red")
     page.print()
 
 

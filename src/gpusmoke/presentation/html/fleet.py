@@ -7,8 +7,7 @@ import hashlib
 
 from markupsafe import Markup
 
-from gpusmoke.facts import Facts, Json, objects
-from gpusmoke.findings import Finding
+from gpusmoke.facts import Facts, Json
 from gpusmoke.presentation.fleet import BAD, STATES, TITLES, advised, cells, lines, rates, state, where
 from gpusmoke.presentation.html import canvas
 from gpusmoke.presentation.html.canvas import COLOURS, SMALL
@@ -49,8 +48,8 @@ def render(record: Record) -> str:
     return template("fleet.html.jinja").render(
         record=record,
         closing=closing(record),
-        lines=[(row["severity"], state(row), where(row, LONGEST), row["text"]) for row in rows if row["severity"] in BAD],
-        remarks=[row["text"] if not row["nodes"] else f"{where(row, LONGEST)}: {row['text']}" for row in rows if row["severity"] not in BAD],
+        lines=[(row["severity"], *told(row)) for row in rows if row["severity"] in BAD],
+        remarks=[": ".join(part for part in told(row)[1:] if part) for row in rows if row["severity"] not in BAD],
         models=plots,
         versions=versions(facts),
         nodes=nodes(facts),
@@ -60,6 +59,11 @@ def render(record: Record) -> str:
     )
 
 
+def told(row: Row) -> tuple[str, str, str]:
+    """One line: state, nodes, sentence."""
+    return state(row), where(row, LONGEST), row["text"]
+
+
 def table(model: str, rows: list[Row]) -> Table:
     """What is usual for a model."""
     return Table(f"Rates of {model}", TITLES, [cells(row) for row in rows])
@@ -67,21 +71,28 @@ def table(model: str, rows: list[Row]) -> Table:
 
 def versions(facts: Facts) -> Table:
     """Every version of everything that ran."""
-    known = [row for row in facts.rows("fleet.versions") if all(isinstance(row.get(name), str) for name in ("what", "version", "nodes"))]
-    told = [[row["what"], row["version"], figure(row.get("count")), row["nodes"][:LONGEST] or "most"] for row in known]
-    return Table("Versions", ("", "version", "nodes", "which"), told, words=True)
+    known = [
+        row
+        for row in facts.rows("fleet.versions")
+        if all(isinstance(row.get(name), str) for name in ("what", "version", "nodes"))
+    ]
+    cells_of = [
+        [row["what"], row["version"], figure(row.get("count")), row["nodes"][:LONGEST] or "most"] for row in known
+    ]
+    return Table("Versions", ("", "version", "nodes", "which"), cells_of, words=True)
 
 
 def nodes(facts: Facts) -> list[tuple[str, ...]]:
     """Every node: name, state, GPUs, when it was seen, and how often."""
     names = ("node", "state", "gpus", "started", "command")
-    found = []
+    found = list[tuple[str, ...]]()
     for row in facts.rows("fleet.nodes"):
         if all(isinstance(row.get(name), str) for name in names):
             runs = number(row.get("runs")) or 1
             seen = f"{row['started'].replace('T', ' ').replace('Z', '')}, {row['command']}"
             again = f"{runs:.0f} runs" if runs > 1 else ""
-            found.append((row["node"], STATES.get(row["state"], row["state"]), row["gpus"] or "no GPU", seen, again))
+            name, state = str(row["node"]), str(row["state"])
+            found.append((name, STATES.get(state, state), row["gpus"] or "no GPU", seen, again))
     return found
 
 
@@ -97,8 +108,8 @@ def histogram(row: Row, key: str) -> Plot:
     """How many GPUs reach what: a bar for each percent of the median, those of slow ones in another colour."""
     held, median, low = bins(row), positive(row["median"]), positive(row["slow_below"])
     title = f"{row['what']}, {row['unit']}"
-    if median is None or len(held) < 2:
-        return Plot(title, "Left out: too few rates.")
+    if median is None or not held:
+        return Plot(title, "Left out: the record has no rates that can be drawn.")
     drawn = canvas.new(TOP + HEIGHT + BOTTOM)
     made = canvas.axes(drawn, EDGE, TOP, EDGE, BOTTOM)
     most = max(count for _, count in held)
@@ -117,15 +128,18 @@ def histogram(row: Row, key: str) -> Plot:
             made.text((percent + 0.45) * step, height + most * 0.03, str(count), size=SMALL, ha="center")
     if low is not None:
         made.plot([low, low], [0, most], color=COLOURS["peak"], linewidth=1)
-    told = (
+    description = (
         f"A histogram of {row['gpus']} GPUs: median {figure(median)}, slowest {figure(row['slowest'])}"
         + (f", slow below {figure(low)}" if low else "")
         + ". The numbers stand in the table below."
     )
     return Plot(
         title=title,
-        caption=f"{row['gpus']} GPUs, a bar for each percent of their median, {figure(median)}; the smallest bars are drawn higher than they are.",
-        svg=canvas.inline(drawn, key, title, told),
+        caption=(
+            f"{row['gpus']} GPUs, a bar for each percent of their median, {figure(median)}; "
+            "the smallest bars are drawn higher than they are."
+        ),
+        svg=canvas.inline(drawn, key, title, description),
         legend=[("", "GPUs"), *([("peak", f"slow: below {figure(low)}")] if low else [])],
         numbers=Table(
             f"{title}, numbers",
