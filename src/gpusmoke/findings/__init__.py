@@ -34,6 +34,7 @@ EVERY_FILE = (
     "ci",
     "nvcc",
     "kernels",
+    "fleet",
 )
 FILES = tuple(name for name in EVERY_FILE if (DATA / f"findings/{name}.toml").is_file())
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.topology import Link, card, common, link, rate, version
-from gpusmoke.measuring.siblings import slower
+from gpusmoke.measuring.outliers import slower
 from gpusmoke.tables import table
 
 Row = dict[str, Json]
@@ -140,7 +140,7 @@ def slow(facts: Facts, measurements: Sequence[Row]) -> Iterator[Finding]:
             below = {
                 at: f"{found.name} carries {most:g}" for at, row in enumerate(rows) if bound and row["value"] < bound
             }
-            odd = {one.at: f"other pairs do {one.median:.4g}" for one in slower([row["value"] for row in rows])}
+            odd = {at: f"other pairs do {usual.median:.4g}" for at, usual in slower([row["value"] for row in rows])}
             if reasons := odd | below:
                 worst = min(reasons, key=lambda at: float(rows[at]["value"]))
                 pairs = [(rows[at]["gpu"], rows[at]["peer"]) for at in sorted(reasons)]

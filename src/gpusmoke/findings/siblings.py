@@ -16,7 +16,7 @@ from gpusmoke.findings.causes import explained, reading
 from gpusmoke.findings.comparable import Card, Key, Pair, Row, key, name_of
 from gpusmoke.findings.health import number, nvml_row, uuid_of
 from gpusmoke.findings.topology import far_from
-from gpusmoke.measuring.siblings import FLOOR, Odd, below, slower
+from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
 
 # The path to the host's memory is longer for some GPUs than for others, by the way the machine is built; what should be
 # found, a generation or lanes that are lost, takes half of it.
@@ -24,17 +24,22 @@ FLOORS = {"host-to-device": 0.25, "device-to-host": 0.25}
 
 
 class Slow(NamedTuple):
-    """A rate that is below its siblings': its row, all rows of the same, and by how much."""
+    """A rate that is below its siblings': its row, all rows of the same, and what is usual among the others."""
 
     row: Row
     same: list[Row]
-    odd: Odd
+    usual: Usual
+
+    @property
+    def short(self) -> float:
+        """By what fraction it is below the siblings' median."""
+        return float(1 - self.row["value"] / self.usual.median)
 
     @property
     def typical(self) -> Row:
         """The sibling whose rate is nearest to the median of all siblings."""
         others = [row for row in self.same if row is not self.row]
-        return min(others, key=lambda row: abs(float(row["value"]) - self.odd.median))
+        return min(others, key=lambda row: abs(float(row["value"]) - self.usual.median))
 
     @property
     def is_product(self) -> bool:
@@ -56,13 +61,11 @@ def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
     """Every rate that is below its siblings' by more than they lie apart; of two GPUs, the lower of two rates."""
     for rows in alike(facts, measurements):
         rates, floor = [float(row["value"]) for row in rows], FLOORS.get(rows[0]["quantity"], FLOOR)
-        if len(rates) == 2:
-            odd = below(rates, rates.index(min(rates)))
-            found = [odd] if odd.short > floor else []
-        else:
-            found = slower(rates, floor)
-        for one in found:
-            yield Slow(rows[one.at], rows, one)
+        found = slower(rates, floor)
+        if len(rates) == 2 and min(rates) < (other := usual([max(rates)], floor)).low:
+            found = iter([(rates.index(min(rates)), other)])
+        for at, others in found:
+            yield Slow(rows[at], rows, others)
 
 
 def because(facts: Facts, slow: Sequence[Slow]) -> str:
@@ -71,7 +74,7 @@ def because(facts: Facts, slow: Sequence[Slow]) -> str:
     gpu, other = slow[0].row["gpu"], slow[0].typical["gpu"]
     cards = [Card(one, "", "", mig=False, uuid=uuid_of(facts, one)) for one in (other, gpu)]
     both = [(one.typical, one.row) for one in slow]
-    found = [*explained((facts, facts), Pair(*cards), both, math.log1p(-slow[0].odd.short))]
+    found = [*explained((facts, facts), Pair(*cards), both, math.log1p(-slow[0].short))]
     if not slow[0].is_product:
         found += way(facts, other, gpu)
     if not found:
@@ -101,7 +104,7 @@ def way(facts: Facts, usual: int, gpu: int) -> Iterator[str]:
 def of_gpus(facts: Facts, measurements: Sequence[Row]) -> dict[tuple[int, bool], list[Slow]]:
     """What each GPU is slow at, the worst first: its products (True) apart from its copies."""
     found: dict[tuple[int, bool], list[Slow]] = {}
-    for one in sorted(odd_ones(facts, measurements), key=lambda one: (one.row["gpu"], -one.odd.short)):
+    for one in sorted(odd_ones(facts, measurements), key=lambda one: (one.row["gpu"], -one.short)):
         found.setdefault((one.row["gpu"], one.is_product), []).append(one)
     return found
 
@@ -110,7 +113,7 @@ def told(facts: Facts, slow: Sequence[Slow]) -> dict[str, object]:
     """The words of a finding: by how much, at what, beside how many, and why."""
     worst, *rest = slow
     return {
-        "percent": f"{100 * worst.odd.short:.0f}",
+        "percent": f"{100 * worst.short:.0f}",
         "what": name_of(worst.row) + (f" (and {len(rest)} more)" if rest else ""),
         "count": len(worst.same) - 1,
         "why": because(facts, slow),
@@ -124,7 +127,7 @@ def judge(facts: Facts, measurements: Sequence[Row], known: Collection[int | Non
             continue
         evidence = [
             f"{name_of(one.row)}: {one.row['value']:.4g} {one.row['unit']}, median of its siblings "
-            f"{one.odd.median:.4g}; beside GPU {one.typical['gpu']}: {reading(one.typical, one.row) or 'not sampled'}"
+            f"{one.usual.median:.4g}; beside GPU {one.typical['gpu']}: {reading(one.typical, one.row) or 'not sampled'}"
             for one in slow
         ]
         words, others = told(facts, slow), [row["gpu"] for row in slow[0].same if row["gpu"] != gpu]
