@@ -107,6 +107,7 @@ CAUSES = [
     ({"others": (2, 70.0)}, "2 other processes used the GPU meanwhile (70 % busy while bench rested)"),
     ({"link": (4, 8)}, "its PCIe link has fewer lanes (16 to 8)"),
     ({"link": (1, 16)}, "its PCIe link has a lower generation (4 to 1)"),
+    ({"link": (5, 32)}, slow.UNEXPLAINED),  # more than usual explains nothing
     ({}, slow.UNEXPLAINED),
 ]
 
