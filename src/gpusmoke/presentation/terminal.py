@@ -120,7 +120,11 @@ def show(record: Record, saved: Path | None = None) -> None:
     # That CUDA was not exercised stands in the first line, before everything else.
     for found in sorted(record.findings, key=lambda one: one.id != "cuda-not-exercised"):
         show_finding(page, found)
-    if record.measurements:
+    if record.command == "collectives":
+        from gpusmoke.presentation.collectives import add_collectives
+
+        add_collectives(page, record.measurements)
+    elif record.measurements:
         from gpusmoke.presentation.measurements import add_measurements
 
         add_measurements(page, record.measurements)
