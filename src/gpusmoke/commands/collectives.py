@@ -18,7 +18,8 @@ from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Json
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.collectives import judge
-from gpusmoke.measuring.collectives import EXACT, OPERATIONS, largest_value, parse_size, size_text, sizes
+from gpusmoke.measuring.collectives import EXACT, OPERATIONS, largest_value, parse_size, sizes
+from gpusmoke.measuring.formats import size_text
 from gpusmoke.measuring.ranks import Place
 from gpusmoke.presentation.collectives import Progress
 from gpusmoke.record import Record
@@ -68,7 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # The long names are nccl-tests', too: torchrun's own parser would take a --max for one of its options.
     for letter, name, what, default in (("-b", "min", "smallest", SMALLEST), ("-e", "max", "largest", LARGEST)):
         parser.add_argument(
-            letter, f"--{name}", f"--{name}bytes", type=size, default=default, metavar="SIZE",
+            letter,
+            f"--{name}",
+            f"--{name}bytes",
+            type=size,
+            default=default,
+            metavar="SIZE",
             help=f"{what} message (default: {default})",
         )
     parser.add_argument(

@@ -8,7 +8,7 @@ from gpusmoke.facts import Facts, Json, listed, objects
 from gpusmoke.findings import Finding, finding, part, problems
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
-from gpusmoke.measuring.collectives import size_text
+from gpusmoke.measuring.formats import size_text
 from gpusmoke.measuring.ranks import differing, sharing, without_gpu
 from gpusmoke.measuring.ranks import listed as numbers
 
@@ -65,7 +65,9 @@ def evidence(row: Row) -> list[str]:
 
 def how_ended(exit_code: Json) -> str:
     """An exit code in words."""
-    return f"killed by signal {-exit_code}" if isinstance(exit_code, int) and exit_code < 0 else f"exit code {exit_code}"
+    return (
+        f"killed by signal {-exit_code}" if isinstance(exit_code, int) and exit_code < 0 else f"exit code {exit_code}"
+    )
 
 
 def roll(facts: Facts) -> Iterator[Finding]:
@@ -93,9 +95,9 @@ def died(rows: Sequence[Row]) -> Iterator[Finding]:
         if end.get("how") in ("died", "silent"):
             words = {"rank": row.get("rank"), "place": place(row), "where": where(row)}
             if end["how"] == "died":
-                yield finding("rank-died", evidence(row), how=how_ended(end.get("exit_code")), **words)
+                yield finding("rank-died", evidence(row), None, how=how_ended(end.get("exit_code")), **words)
             else:
-                yield finding("rank-silent", evidence(row), seconds=row.get("silent_seconds"), **words)
+                yield finding("rank-silent", evidence(row), None, seconds=row.get("silent_seconds"), **words)
 
 
 def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
@@ -109,9 +111,9 @@ def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
         kind, line = kind_of(lines_of(row))
         words = {"rank": row.get("rank"), "place": place(row), "where": where(row), "line": line}
         if kind is None:
-            own.append(finding("rank-failed", evidence(row), **words))
+            own.append(finding("rank-failed", evidence(row), None, **words))
         elif kind == CONSEQUENCE:
-            lost.append(finding(kind, evidence(row), **words))
+            lost.append(finding(kind, evidence(row), None, **words))
         else:
             known.setdefault(kind, []).append((row, line))
     for kind, told in known.items():
@@ -122,11 +124,12 @@ def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
 
 
 def silent(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Ranks of which nothing is heard any more, and those that never came."""
+    """Ranks of which nothing is heard any more."""
+    others = [f"rank {row.get('rank')} ({place(row)}): {where(row)}" for row in rows if row.get("alive")]
     for row in rows:
         if row.get("arrived") and not row.get("alive") and not ended(row):
             words = {"rank": row.get("rank"), "place": place(row), "where": where(row)}
-            yield finding("rank-silent", [], seconds=row.get("silent_seconds"), **words)
+            yield finding("rank-silent", others[:MOST_TOLD], None, seconds=row.get("silent_seconds"), **words)
 
 
 def missing(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
@@ -135,7 +138,7 @@ def missing(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
     if ranks:
         came = numbers([whole(row.get("rank")) for row in rows if row.get("arrived")])
         words = {"count": len(rows), "missing": f"rank{'s' if len(ranks) > 1 else ''} {numbers(ranks)}"}
-        yield finding("rank-missing", [f"ranks that came: {came}"], seconds=seconds, **words)
+        yield finding("rank-missing", [f"ranks that came: {came}"], None, seconds=seconds, **words)
 
 
 def late(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
@@ -178,7 +181,7 @@ def processes(facts: Facts) -> Iterator[Finding]:
         how = how_ended(first.get("exit_code"))
         shown = [f"torchrun: rank {one.get('rank')}, {how_ended(one.get('exit_code'))}" for one in failures[:MOST_TOLD]]
         words = {"rank": first.get("rank"), "place": f"node 0, local rank {first.get('rank')}"}
-        yield finding("rank-died", shown, how=how, where=str(outcome.get("last_step") or "at its start"), **words)
+        yield finding("rank-died", shown, None, how=how, where=str(outcome.get("last_step") or "at its start"), **words)
     elif outcome and not outcome.get("finished"):
         said = [f"stderr: {line}" for line in listed(outcome.get("stderr"))[-MOST_LINES:]]
         how = "by our deadline" if outcome.get("timed_out") else f"with {how_ended(outcome.get('exit_code'))}"
@@ -202,7 +205,7 @@ def wrong(facts: Facts) -> Iterator[Finding]:
         ]
         words = {name: row.get(name) for name in ("index", "found", "expected")}
         words |= {"operation": row.get("operation"), "size": size_text(whole(row.get("size"))), "rank": rank}
-        yield finding("collective-wrong", same[:MOST_TOLD], place=places.get(rank, "node unknown"), **words)
+        yield finding("collective-wrong", same[:MOST_TOLD], None, place=places.get(rank, "node unknown"), **words)
 
 
 def summary(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
@@ -210,7 +213,7 @@ def summary(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
     if measurements:
         ranks, largest = measurements[0].get("ranks"), max(row["shape"][0] for row in measurements)
         words = {"ranks": f"{ranks} rank{'' if ranks == 1 else 's'}", "largest": size_text(largest)}
-        yield finding("collectives-right", [], count=len(measurements), **words)
+        yield finding("collectives-right", [], None, count=len(measurements), **words)
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

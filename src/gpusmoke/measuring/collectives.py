@@ -26,9 +26,9 @@ MOST_VALUE = 1000
 
 
 class Message(NamedTuple):
-    """One size of an operation: `count` elements as nccl-tests counts them (a rank's part), `size` bytes in all."""
+    """One size of an operation: as many elements as nccl-tests counts (a rank's part), and the bytes of all of it."""
 
-    count: int
+    elements: int
     size: int
 
 
@@ -38,14 +38,6 @@ def parse_size(text: str) -> int:
     if told is None:
         raise ValueError(text)
     return int(told[1]) * UNITS[told[2].upper()]
-
-
-def size_text(size: int) -> str:
-    """The size as people write it, 4 MiB; in bytes where it is no whole number of those."""
-    for unit, bytes_ in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size % bytes_ == 0:
-            return f"{size // bytes_} {unit}"
-    return f"{size} B"
 
 
 def sizes(smallest: int, largest: int, factor: int) -> list[int]:
@@ -58,7 +50,7 @@ def sizes(smallest: int, largest: int, factor: int) -> list[int]:
 
 
 def message(operation: str, size: int, dtype: str, ranks: int) -> Message:
-    """The message nearest to that size which can be sent: whole elements, and parts of whole 16 bytes where it has parts.
+    """The message nearest to that size which can be sent: of whole elements, its parts of whole 16 bytes.
 
     As nccl-tests' GetCollByteCount rounds it, but never down to nothing.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Json
+from gpusmoke.measuring.formats import size_text
 from gpusmoke.presentation import progress
 from gpusmoke.presentation.html.tables import Table
 from gpusmoke.presentation.terminal import Page
@@ -42,14 +43,6 @@ def cells(row: Row) -> tuple[str, ...]:
         figure(row.get("bus_gb_s")),
         "yes" if row["verified"]["passed"] is True else "NO",
     )
-
-
-def size_text(size: int) -> str:
-    """4 MiB; in bytes where it is no whole number of those."""
-    for unit, bytes_ in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size % bytes_ == 0:
-            return f"{size // bytes_} {unit}"
-    return f"{size} B"
 
 
 def figure(value: Json) -> str:

@@ -53,7 +53,7 @@ def first_wrong(found: torch.Tensor, period: torch.Tensor) -> int | None:
     """The index of the first element that is not what the repeated period has there, or None."""
     whole = found.numel() // PERIOD * PERIOD
     at = 0
-    for rows in (*found[:whole].view(-1, PERIOD).split(ROWS_AT_ONCE), found[whole:]):
+    for rows in (*found[:whole].view(-1, PERIOD).split(ROWS_AT_ONCE), found[whole:]):  # type: ignore[no-untyped-call]
         wrong = rows.ne(period if rows.dim() == 2 else period[: rows.numel()])
         if bool(wrong.any()):
             return at + int(wrong.flatten().nonzero()[0])

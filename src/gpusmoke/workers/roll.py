@@ -12,12 +12,16 @@ import os
 import threading
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
 from gpusmoke.facts import Json
 from gpusmoke.measuring.ranks import Place
 from gpusmoke.workers.reporter import Reporter
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 SOURCE = "torchrun's store"
 BEAT_SECONDS = 0.5
@@ -36,18 +40,19 @@ def patience(timeout: float) -> float:
     return 2 * timeout + grace(timeout)
 
 
-def connect(seconds: float) -> dist.Store:
+def connect(seconds: float, part: str = "roll") -> Store:
     """A connection of its own to the store: what waits on one would keep others from speaking. Raises RuntimeError."""
-    store = dist.TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=False,
         timeout=timedelta(seconds=seconds),
     )
-    return dist.PrefixStore(f"gpusmoke/{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    return dist.PrefixStore(f"gpusmoke/{attempt}/{part}", store)  # type: ignore[attr-defined]
 
 
-def say_end(store: dist.Store, rank: int, ended: dict[str, Json]) -> None:
+def say_end(store: Store, rank: int, ended: dict[str, Json]) -> None:
     """Say how a rank ended; the first word counts."""
     if not store.check([f"end/{rank}"]):
         store.set(f"end/{rank}", json.dumps(ended))
@@ -57,7 +62,7 @@ def say_end(store: dist.Store, rank: int, ended: dict[str, Json]) -> None:
 class Listener:
     """What the store holds of all ranks, for rank 0 or whoever speaks for it (`own`)."""
 
-    def __init__(self, store: dist.Store, own: int, ranks: int, timeout: float) -> None:
+    def __init__(self, store: Store, own: int, ranks: int, timeout: float) -> None:
         self._store, self._own, self._ranks, self._timeout = store, own, ranks, timeout
         self._here: dict[int, dict[str, Json]] = {}
         self._at: dict[int, tuple[int, int, str, float]] = {}  # beat, number of the step, its name, when it was new
@@ -126,7 +131,7 @@ class Listener:
         return found
 
 
-def conclude(report: Reporter, store: dist.Store, listener: Listener, why: str, timeout: float) -> None:
+def conclude(report: Reporter, store: Store, listener: Listener, why: str, timeout: float) -> None:
     """Tell the parent how things stand when the run can't go on, and all ranks that it is over."""
     listener.settle()
     report.fact("collectives.trouble", {"why": why, "timeout": timeout}, SOURCE)
@@ -164,7 +169,8 @@ class Roll:
     def wait(self, key: str) -> bytes:
         """The value of a key, once somebody has set it."""
         self._store.wait([key], FOREVER)
-        return self._store.get(key)
+        value: bytes = self._store.get(key)
+        return value
 
     def say(self, key: str, value: Json) -> None:
         """Set a key for others to read."""

@@ -15,6 +15,7 @@ from gpusmoke.workers.reporter import Reporter
 
 def torchrun(report: Reporter, ordinal: int, ranks: int, arguments: Sequence[str]) -> None:
     """Run `gpusmoke collectives ARGUMENTS` as `ranks` ranks; rank 0 speaks to our parent in our place."""
+    assert ordinal == 0  # the one launcher of this machine
     report.step("in torchrun")
     report.hand_on()
     os.environ[RELAY] = "1"
