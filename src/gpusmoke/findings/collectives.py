@@ -25,14 +25,24 @@ def whole(value: Json) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def ranked(facts: Facts, name: str) -> list[dict[str, Json]]:
+    """The rows of a fact that are about a rank."""
+    return [row for row in facts.rows(name) if isinstance(row.get("rank"), int)]
+
+
 def kind_of(lines: Sequence[str]) -> tuple[str | None, str]:
-    """The finding that lines of NCCL, gloo or PyTorch stand for, if any is known, and the line that matters."""
+    """The finding that lines of NCCL, gloo or PyTorch stand for, if any is known, and the line that matters.
+
+    That is the one below "Last error:", where PyTorch hands on what NCCL itself warned of.
+    """
+    said = [line.strip() for line in lines]
+    last = next((said[at + 1] for at, line in enumerate(said[:-1]) if line == "Last error:"), None)
     for kind, entry in part("collectives").items():
         for words in entry.get("says", ()):
-            for line in lines:
+            for line in said:
                 if words in line:
-                    return kind, line.strip()
-    return None, lines[0].strip() if lines else "without a word"
+                    return kind, last or line
+    return None, last or (said[0] if said else "without a word")
 
 
 def ended(row: Row) -> dict[str, Json]:
@@ -72,7 +82,7 @@ def how_ended(exit_code: Json) -> str:
 
 def roll(facts: Facts) -> Iterator[Finding]:
     """Ranks that can't work together: other versions, one GPU for two, none at all."""
-    rows = [row for row in facts.rows("collectives.roll") if isinstance(row.get("rank"), int)]
+    rows = ranked(facts, "collectives.roll")
     told = differing(rows)
     if told:
         what = "; ".join(
@@ -158,7 +168,7 @@ def late(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
 
 def trouble(facts: Facts) -> list[Finding]:
     """Why the ranks could not go on: the first of these that explains the rest."""
-    rows, told = facts.rows("collectives.ranks"), facts.row("collectives.trouble")
+    rows, told = ranked(facts, "collectives.ranks"), facts.row("collectives.trouble")
     seconds = told.get("timeout")
     own, lost = errors(rows)
     found = [*died(rows), *own] or [*silent(rows), *missing(rows, seconds)] or lost
@@ -190,18 +200,15 @@ def processes(facts: Facts) -> Iterator[Finding]:
 
 def wrong(facts: Facts) -> Iterator[Finding]:
     """Results that were not what they should be: the first of each rank."""
-    places = {row.get("rank"): place(row) for row in facts.rows("collectives.roll")}
-    told: set[Json] = set()
-    rows = facts.rows("collectives.wrong")
-    for row in rows:
-        rank = row.get("rank")
-        if rank in told:
-            continue
-        told.add(rank)
+    places = {row["rank"]: place(row) for row in ranked(facts, "collectives.roll")}
+    by_rank: dict[int, list[Row]] = {}
+    for one in ranked(facts, "collectives.wrong"):
+        by_rank.setdefault(one["rank"], []).append(one)
+    for rank, rows in by_rank.items():
+        row = rows[0]
         same = [
             f"rank {rank}: {one.get('operation')} of {size_text(whole(one.get('size')))}, element {one.get('index')}"
             for one in rows
-            if one.get("rank") == rank
         ]
         words = {name: row.get(name) for name in ("index", "found", "expected")}
         words |= {"operation": row.get("operation"), "size": size_text(whole(row.get("size"))), "rank": rank}

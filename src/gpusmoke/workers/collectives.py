@@ -76,11 +76,11 @@ def collectives(report: Reporter, ordinal: int, **options: Json) -> None:
 
 
 def measure(
-    report: Reporter, roll: Roll, place: Place, work: Work, device: torch.device, rows: Sequence[dict[str, Json]]
+    report: Reporter, roll: Roll, place: Place, work: Work, device: str, rows: Sequence[dict[str, Json]]
 ) -> None:
     """Time and verify every operation at every size; rank 0, which has everybody's `rows`, reports each."""
     largest = largest_value(work.dtype, place.ranks)
-    timer: Timer = CudaTimer() if device.type == "cuda" else CpuTimer()
+    timer: Timer = CpuTimer() if device == "cpu" else CudaTimer()
     wrong: list[dict[str, Json]] = []
     asked = [
         (one, message) for one in work.operations for message in messages(one, work.sizes, work.dtype, place.ranks)
@@ -105,24 +105,24 @@ def measure(
         report.measurement(row(operation, message, work, rows, slowest([one["seconds"] for one in told]), not mistakes))
 
 
-def device_of(place: Place, backend: str) -> torch.device | None:
+def device_of(place: Place, backend: str) -> str | None:
     """Where this rank's data lies: its GPU (two share one where there are too few), the CPU, or None without a GPU."""
     if backend == "gloo":
-        return torch.device("cpu")
+        return "cpu"
     if not torch.cuda.is_available():
         return None
-    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
+    return f"cuda:{place.local_rank % torch.cuda.device_count()}"
 
 
-def who(place: Place, device: torch.device | None) -> dict[str, Json]:
+def who(place: Place, device: str | None) -> dict[str, Json]:
     """What this rank tells the others about itself."""
-    on_gpu = device is not None and device.type == "cuda"
+    on_gpu = device not in (None, "cpu")
     return {
         **place._asdict(),
         "gpusmoke": __version__,
         "torch": str(torch.__version__),
         "nccl": nccl_version() if on_gpu else None,
-        "device": None if device is None else str(device),
+        "device": device,
         "name": torch.cuda.get_device_name(device) if on_gpu else "CPU",
         "uuid": f"GPU-{torch.cuda.get_device_properties(device).uuid}" if on_gpu else None,
     }
@@ -134,10 +134,10 @@ def nccl_version() -> str:
     return ".".join(map(str, version))
 
 
-def join(roll: Roll, place: Place, work: Work, device: torch.device) -> None:
+def join(roll: Roll, place: Place, work: Work, device: str) -> None:
     """Become a member of the group; its connections are made at once, so that they don't fail in an operation."""
     roll.step(f"while {work.backend} made its connections")
-    on_gpu = device.type == "cuda"
+    on_gpu = device != "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
     dist.init_process_group(
@@ -146,7 +146,7 @@ def join(roll: Roll, place: Place, work: Work, device: torch.device) -> None:
         rank=place.rank,
         world_size=place.ranks,
         timeout=timedelta(seconds=patience(work.timeout)),  # ours comes first: it knows which ranks are missing
-        device_id=device if on_gpu else None,
+        device_id=torch.device(device) if on_gpu else None,
     )
     dist.barrier()
 

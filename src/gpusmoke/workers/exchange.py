@@ -65,7 +65,7 @@ class Exchange:
     """One operation with `count` elements a rank (see collectives.Message): to be filled, launched, and verified."""
 
     def __init__(
-        self, operation: str, count: int, dtype: str, rank: int, ranks: int, largest: int, device: torch.device
+        self, operation: str, count: int, dtype: str, rank: int, ranks: int, largest: int, device: str
     ) -> None:
         self._rank, self._ranks, self._largest = rank, ranks, largest
         self._dtype, self._device = DTYPES[dtype], device

@@ -153,7 +153,6 @@ class Roll:
     def enter(self, row: dict[str, Json]) -> list[dict[str, Json]]:
         """Say who this rank is, and wait for all others. Returns everyone's rows on rank 0, on others none."""
         self.step("while waiting for the other ranks")
-        self._beat()
         self._store.set(f"here/{self._place.rank}", json.dumps(row))
         threading.Thread(target=self._watch, daemon=True).start()
         if self._place.rank == 0:
@@ -165,6 +164,7 @@ class Roll:
         """What is about to be done."""
         self._number, self._step, self._since = self._number + 1, name, time.monotonic()
         self._report.step(name)
+        self._beat(self._store)  # at once: this rank may be stopped before its next beat
 
     def wait(self, key: str) -> bytes:
         """The value of a key, once somebody has set it."""
@@ -200,15 +200,15 @@ class Roll:
         """On rank 0: send all home before anything is measured."""
         self._store.set("over", "1")
 
-    def _beat(self) -> None:
+    def _beat(self, store: Store) -> None:
         self._beats += 1
-        self._watched.set(f"at/{self._place.rank}", json.dumps([self._beats, self._number, self._step]))
+        store.set(f"at/{self._place.rank}", json.dumps([self._beats, self._number, self._step]))
 
     def _watch(self) -> None:
         try:
             listener = Listener(self._watched, self._place.rank, self._place.ranks, self._timeout)
             while True:
-                self._beat()
+                self._beat(self._watched)
                 late = time.monotonic() - self._since
                 if self._place.rank == 0:
                     listener.look()

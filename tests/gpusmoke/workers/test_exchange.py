@@ -9,12 +9,11 @@ torch = pytest.importorskip("torch")
 from gpusmoke.measuring.collectives import EXACT, OPERATIONS, largest_value  # noqa: E402
 from gpusmoke.workers.exchange import DTYPES, PERIOD, POISON, Exchange, fill, first_wrong, pattern  # noqa: E402
 
-CPU = torch.device("cpu")
 COUNT = 3 * PERIOD + 17
 
 
 def exchange(operation, rank=1, ranks=3, dtype="fp32", count=COUNT):
-    return Exchange(operation, count, dtype, rank, ranks, largest_value(dtype, ranks), CPU)
+    return Exchange(operation, count, dtype, rank, ranks, largest_value(dtype, ranks), "cpu")
 
 
 def contribution(rank, ranks, dtype, count):
