@@ -193,12 +193,6 @@ class Kit:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-@pytest.fixture(scope="session")
-def kit_in() -> Callable[[Path, Path], Kit]:
-    """`kit_in(tools, folder)`: a program for longer than one test, where a run of it takes many seconds."""
-    return Kit
-
-
 @pytest.fixture
 def kit(tools: Path, tmp_path: Path) -> Kit:
     """`kit("doctor", "--json", env={...})`: run the program in an empty folder and a clean environment."""

@@ -17,17 +17,6 @@ RANKS = 4
 SIZES = [1024, 16384, 262144]
 
 
-@pytest.fixture(scope="module")
-def healthy(kit_in, tmp_path_factory):
-    """One run, its record as it was kept, and its file: four ranks import PyTorch for it."""
-    folder = tmp_path_factory.mktemp("collectives")
-    kit = kit_in(folder, folder)
-    asked = ("--backend", "gloo", "--ranks", str(RANKS), "-b", "1K", "-e", "256K", "-f", "16", "-n", "3")
-    done = kit("collectives", *asked, env={"GPUSMOKE_ROOT": str(folder)}, timeout=200)
-    (path,) = (folder / "results").iterdir()
-    return done, json.loads(path.read_text()), path
-
-
 def lines_below(text, title):
     """The cells of the lines of one operation's table."""
     lines = text.splitlines()
@@ -35,8 +24,20 @@ def lines_below(text, title):
     return [line.split() for line in lines[first + 2 : first + 2 + len(SIZES)]]
 
 
-def test_every_operation_has_its_table_and_progress_while_it_goes(healthy):
-    done, record, _ = healthy
+def test_four_ranks_exchange_data_and_the_record_shows_it_in_every_form(kit, valid):
+    """One test for all: importing PyTorch four times is most of it."""
+    asked = ("--backend", "gloo", "--ranks", str(RANKS), "-b", "1K", "-e", "256K", "-f", "16", "-n", "3")
+    done = kit("collectives", *asked, env={"GPUSMOKE_ROOT": str(kit.cwd / "bare")}, timeout=200)
+    (path,) = (kit.cwd / "results").iterdir()
+    record = json.loads(path.read_text())
+    valid(record)
+    every_operation_has_its_table_and_progress_while_it_goes(done, record)
+    the_record_holds_what_nccl_tests_define(record)
+    it_is_shown_again_as_the_same_table_as_markdown_and_as_a_page(done, record, path, kit)
+    it_is_not_compared_with_others(path, kit)
+
+
+def every_operation_has_its_table_and_progress_while_it_goes(done, record):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[0].endswith("Ran on the CPU; CUDA was NOT exercised.")
     assert "4 ranks exchanged data, 12 messages up to 256 KiB: every element right on every rank." in " ".join(
@@ -56,9 +57,7 @@ def test_every_operation_has_its_table_and_progress_while_it_goes(healthy):
     assert len(done.stderr.splitlines()) == len(record["measurements"])
 
 
-def test_the_record_holds_what_nccl_tests_define(healthy, valid):
-    _, record, _ = healthy
-    valid(record)
+def the_record_holds_what_nccl_tests_define(record):
     assert [row["quantity"] for row in record["measurements"]] == [one for one in OPERATIONS for _ in SIZES]
     for row in record["measurements"]:
         (size,) = row["shape"]
@@ -76,8 +75,7 @@ def test_the_record_holds_what_nccl_tests_define(healthy, valid):
     assert [one["severity"] for one in record["findings"]] == ["note", "ok"]
 
 
-def test_the_record_is_shown_again_as_the_same_table_as_markdown_and_as_a_page(healthy, kit):
-    done, record, path = healthy
+def it_is_shown_again_as_the_same_table_as_markdown_and_as_a_page(done, record, path, kit):
     again = kit("report", str(path)).stdout
     first = next(row for row in record["measurements"] if row["quantity"] == "all-reduce")
     for operation in OPERATIONS:
@@ -92,8 +90,7 @@ def test_the_record_is_shown_again_as_the_same_table_as_markdown_and_as_a_page(h
     assert html.count("256 KiB") >= 4
 
 
-def test_another_operations_records_are_not_compared(healthy, kit):
-    _, _, path = healthy
+def it_is_not_compared_with_others(path, kit):
     done = kit("compare", str(path), str(path))
     assert done.returncode == 2
     assert "record of collectives" in done.stderr

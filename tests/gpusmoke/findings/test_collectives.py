@@ -204,7 +204,7 @@ def test_without_a_gpu_nccl_has_nothing_to_run_on():
 ODD = nested([*HERE, *ROW, *KILLED, "rank", "ended", "first", "failures"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
 @given(
     st.dictionaries(
         st.sampled_from(
