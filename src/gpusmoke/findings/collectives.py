@@ -99,15 +99,19 @@ def roll(facts: Facts) -> Iterator[Finding]:
 
 
 def died(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Ranks whose work was killed, crashed, or had to be ended since it hung."""
-    for row in rows:
+    """Ranks whose work was killed, crashed, or had to be ended since it hung.
+
+    PyTorch aborts a rank that lost another: such a one counts only where all that died did so.
+    """
+    dead = [row for row in rows if ended(row).get("how") in ("died", "silent")]
+    first = [row for row in dead if kind_of(lines_of(row))[0] != CONSEQUENCE]
+    for row in first or dead:
         end = ended(row)
-        if end.get("how") in ("died", "silent"):
-            words = {"rank": row.get("rank"), "place": place(row), "where": where(row)}
-            if end["how"] == "died":
-                yield finding("rank-died", evidence(row), None, how=how_ended(end.get("exit_code")), **words)
-            else:
-                yield finding("rank-silent", evidence(row), None, seconds=row.get("silent_seconds"), **words)
+        words = {"rank": row.get("rank"), "place": place(row), "where": where(row)}
+        if end["how"] == "died":
+            yield finding("rank-died", evidence(row), None, how=how_ended(end.get("exit_code")), **words)
+        else:
+            yield finding("rank-silent", evidence(row), None, seconds=row.get("silent_seconds"), **words)
 
 
 def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
@@ -185,8 +189,7 @@ def processes(facts: Facts) -> Iterator[Finding]:
     failures = objects(launched.get("failures"))
     first = next((one for one in failures if one.get("rank") == launched.get("first")), None)
     if lead:
-        row = {"rank": 0, "ended": lead, "node": 0, "local_rank": 0}
-        yield from died([row])
+        yield from died([{"rank": 0, "ended": lead, **lead}])
     elif first is not None:
         how = how_ended(first.get("exit_code"))
         shown = [f"torchrun: rank {one.get('rank')}, {how_ended(one.get('exit_code'))}" for one in failures[:MOST_TOLD]]

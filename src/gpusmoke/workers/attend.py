@@ -37,7 +37,7 @@ def attend(place: Place, options: dict[str, Json], wait: Callable[[Crew], object
     with crew_for("collectives", timeout, WORK_SPARE_SECONDS) as crew:
         crew.start(place.rank, {"ordinal": place.rank, **options})
         wait(crew)
-        ended = death(crew.workers[0])
+        ended = death(place, crew.workers[0])
     if ended is not None:
         with crew_for("farewell", timeout, FAREWELL_SPARE_SECONDS) as crew:
             crew.start(place.rank, {"ordinal": place.rank, "ranks": place.ranks, "timeout": timeout, "ended": ended})
@@ -45,13 +45,14 @@ def attend(place: Place, options: dict[str, Json], wait: Callable[[Crew], object
     return ended
 
 
-def death(worker: Worker) -> dict[str, Json] | None:
+def death(place: Place, worker: Worker) -> dict[str, Json] | None:
     """How a worker ended that did not finish, as the other ranks are told; None for one that did."""
     outcome = worker.outcome
     if outcome.finished:
         return None
     how = "silent" if outcome.silent_seconds is not None else "died"
-    return {"how": how, "exit_code": outcome.exit_code, "step": outcome.last_step, "lines": outcome.stderr}
+    ended = {"how": how, "exit_code": outcome.exit_code, "step": outcome.last_step, "lines": outcome.stderr}
+    return {"node": place.node, "local_rank": place.local_rank, **ended}
 
 
 def follow(place: Place, options: dict[str, Json]) -> int:

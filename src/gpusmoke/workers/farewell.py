@@ -18,7 +18,7 @@ def farewell(report: Reporter, ordinal: int, ranks: int, timeout: float, ended: 
     store = connect(grace(timeout))
     say_end(store, ordinal, ended)
     if ordinal == 0:
-        conclude(report, store, Listener(store, 0, ranks, timeout), "ended", timeout)
+        conclude(report, store, Listener(store, 0, ranks, timeout), timeout)
         return
     until = time.monotonic() + patience(timeout)
     while time.monotonic() < until and not store.check(["over"]):

@@ -36,7 +36,7 @@ def grace(timeout: float) -> float:
 
 
 def patience(timeout: float) -> float:
-    """Seconds after which a run that has ended nowhere is given up by whoever is not rank 0."""
+    """Seconds that whoever has something to say waits for rank 0 to have heard it, and a library for others' data."""
     return 2 * timeout + grace(timeout)
 
 
@@ -87,12 +87,10 @@ class Listener:
         """How long nothing new was heard of a rank."""
         return time.monotonic() - (self._at[rank][3] if rank in self._at else self._begun)
 
-    def trouble(self) -> str | None:
-        """Why the run can't go on, if so, as far as other ranks show it."""
-        if self._ended:
-            return "ended"
-        late = [rank for rank in self._here if rank != self._own and self.silent_seconds(rank) > self._timeout]
-        return "silent" if late else None
+    @property
+    def any_ended(self) -> bool:
+        """Whether a rank ended before the run did."""
+        return bool(self._ended)
 
     def _accounted_for(self, rank: int) -> bool:
         quiet = self.silent_seconds(rank)
@@ -113,28 +111,29 @@ class Listener:
         """How things stand, a row for each rank."""
         found = []
         for rank in range(self._ranks):
-            here, at = self._here.get(rank, {}), self._at.get(rank)
+            ended, at = self._ended.get(rank), self._at.get(rank)
+            told = self._here.get(rank) or ended or {}  # it may have ended before it could say where it is
             alive = rank == self._own or self.silent_seconds(rank) < ALIVE_SECONDS
             found.append(
                 {
                     "rank": rank,
-                    "node": here.get("node"),
-                    "local_rank": here.get("local_rank"),
+                    "node": told.get("node"),
+                    "local_rank": told.get("local_rank"),
                     "arrived": rank in self._here,
                     "number": at[1] if at else 0,
                     "step": at[2] if at else None,
                     "alive": rank in self._here and alive,
                     "silent_seconds": round(self.silent_seconds(rank), 1),
-                    "ended": self._ended.get(rank),
+                    "ended": ended,
                 }
             )
         return found
 
 
-def conclude(report: Reporter, store: Store, listener: Listener, why: str, timeout: float) -> None:
+def conclude(report: Reporter, store: Store, listener: Listener, timeout: float) -> None:
     """Tell the parent how things stand when the run can't go on, and all ranks that it is over."""
     listener.settle()
-    report.fact("collectives.trouble", {"why": why, "timeout": timeout}, SOURCE)
+    report.fact("collectives.trouble", {"timeout": timeout}, SOURCE)
     report.fact("collectives.ranks", listener.rows(), SOURCE)
     store.set("over", "1")
 
@@ -191,7 +190,8 @@ class Roll:
     def fail(self, error: Exception) -> None:
         """Say what ended this rank, and wait for the end of the run, so that torchrun does not end it too early."""
         text = [line[:LINE_LENGTH] for line in str(error).splitlines() if line.strip()][:TEXT_LINES]
-        ended = {"how": "error", "type": type(error).__name__, "step": self._step, "lines": text}
+        place = {"node": self._place.node, "local_rank": self._place.local_rank}
+        ended = {**place, "how": "error", "type": type(error).__name__, "step": self._step, "lines": text}
         say_end(self._store, self._place.rank, ended)
         time.sleep(patience(self._timeout))
         os._exit(1)
@@ -209,17 +209,14 @@ class Roll:
             listener = Listener(self._watched, self._place.rank, self._place.ranks, self._timeout)
             while True:
                 self._beat(self._watched)
-                late = time.monotonic() - self._since
                 if self._place.rank == 0:
                     listener.look()
-                    why = listener.trouble() or ("late" if late > self._timeout else None)
-                    if why is not None:
-                        conclude(self._report, self._watched, listener, why, self._timeout)
+                    # A rank that is stopped, or alone on a dead network, keeps rank 0 waiting in the same step.
+                    if listener.any_ended or time.monotonic() - self._since > self._timeout:
+                        conclude(self._report, self._watched, listener, self._timeout)
                         self._report.done()
                 elif self._watched.check(["over"]):
                     self._report.done()
-                elif late > patience(self._timeout):
-                    os._exit(1)
                 time.sleep(BEAT_SECONDS)
         except Exception:  # noqa: BLE001 - torchrun, which keeps the store, is gone: so is the run
             os._exit(1)

@@ -58,6 +58,7 @@ GPU = "import standin_gpu; torch = standin_gpu.play(1)"
 # What is found, with the beginning of its first advice; how many ranks and what they are asked; what ranks run.
 CASES = [
     ({"rank-silent": "ps -eo"}, ("2", *SHORT), {1: IN_ALL_REDUCE.format(STOPPED)}),
+    ({"rank-died": "sudo dmesg"}, ("2",), {1: "os._exit(7)"}),
     ({"rank-missing": "pixi run check"}, ("3", *SHORT), {1: NEVER_COMES}),
     ({"collective-timeout": "NCCL_DEBUG=INFO"}, ("2", *SHORT), {1: IN_ALL_REDUCE.format(NEVER_COMES)}),
     ({"peer-lost": "sudo dmesg"}, ("1",), {0: IN_ALL_REDUCE.format(LOST)}),
@@ -76,6 +77,7 @@ CASES = [
 ]
 TOLD = {
     "rank-silent": "Rank 1 (node 0, local rank 1) fell silent in all-reduce of 4 KiB",
+    "rank-died": "Rank 1 (node 0, local rank 1) died, exit code 7, before its first step.",
     "rank-missing": "Of 3 ranks rank 1 did not come within 15.0 s.",
     "collective-timeout": "Ranks 0, 1 waited for more than 15.0 s in all-reduce of 4 KiB, and all ranks had come.",
     "peer-lost": "Rank 0 (node 0, local rank 0) lost its connection to another rank in all-reduce of 4 KiB",
@@ -87,7 +89,7 @@ TOLD = {
     "no-socket-interface": "Unable to find address for: nosuch0",
 }
 NAMED = {kind for expected, *_ in CASES for kind in expected} | {
-    *("rank-died", "collective-wrong", "versions-differ", "ranks-share-gpu", "collectives-need-gpu", "torchrun-failed")
+    *("collective-wrong", "versions-differ", "ranks-share-gpu", "collectives-need-gpu", "torchrun-failed")
 }
 
 
@@ -146,7 +148,10 @@ def test_ranks_that_can_not_work_together_are_told_before_anything_is_sent(kit, 
     assert "2.11.0+cu130 (ranks 1)" in differ["title"]
     assert named(done, "ranks-share-gpu", "nvidia-smi -L")["title"].startswith("Ranks 0, 1 have one and the same GPU")
     assert "PyTorch shows none to ranks 2" in named(done, "collectives-need-gpu", "pixi run doctor")["title"]
-    assert json.loads(done.stdout)["measurements"] == []
+    record = json.loads(done.stdout)
+    problems = [one["id"] for one in record["findings"] if one["severity"] == "problem"]
+    assert problems == ["versions-differ", "ranks-share-gpu", "collectives-need-gpu"]
+    assert "collectives.ranks" not in record["facts"]  # they were sent home, and did not fail
 
 
 def test_without_a_gpu_nothing_is_started_unless_the_cpu_is_asked_for(kit, named, tmp_path):

@@ -14,7 +14,7 @@ ROW = {"arrived": True, "alive": True, "number": 5, "step": "in all-reduce of 1 
 KILLED = {"how": "died", "exit_code": -9, "step": "in all-reduce of 1 MiB", "lines": ["terminate called"]}
 LOST = {"how": "error", "step": "in all-reduce of 1 MiB", "lines": ["[pair.cc:553] Connection closed by peer [::1]:4"]}
 MEASURED = {"quantity": "all-reduce", "shape": [1 << 20], "ranks": 4, "value": 1.0}
-TROUBLE = {"why": "late", "timeout": 60.0}
+TROUBLE = {"timeout": 60.0}
 
 
 def rows(changes):
@@ -87,6 +87,15 @@ def test_what_one_ranks_end_does_to_the_others_is_not_told_beside_it(root):
     problems, _ = judged({rank: {"ended": LOST} for rank in (0, 1, 2)} | {3: root})
     assert len(problems) == 1
     assert "peer-lost" not in problems
+
+
+def test_a_rank_that_pytorch_aborts_since_it_lost_another_is_not_told_beside_that_one():
+    said = ["terminate called after throwing an instance of 'c10::DistBackendError'"]
+    said += ["NCCL error: remote process exited or there was a network error, NCCL version 2.30.7"]
+    aborted = KILLED | {"exit_code": -6, "lines": said}
+    _, found = judged({0: {"ended": aborted}, 2: {"ended": KILLED}})
+    assert [one.title[:6] for one in found if one.severity == "problem"] == ["Rank 2"]
+    assert "killed by signal 6" in judged({0: {"ended": aborted}})[0]["rank-died"].title
 
 
 def test_ranks_that_fail_in_the_same_way_are_one_finding():
@@ -191,7 +200,9 @@ def test_what_torchrun_and_the_process_of_rank_0_saw_counts_where_the_ranks_said
     failures = {"first": 1, "failures": [{"rank": 0, "exit_code": -15}, {"rank": 1, "exit_code": -9}]}
     problems, _ = judged(**{"collectives.torchrun": failures})
     assert problems["rank-died"].title.startswith("Rank 1 (node 0, local rank 1) died, killed by signal 9")
-    problems, _ = judged(**{"collectives.lead": KILLED, "collectives.torchrun": failures})
+    problems, _ = judged(
+        **{"collectives.lead": KILLED | {"node": 0, "local_rank": 0}, "collectives.torchrun": failures}
+    )
     assert problems["rank-died"].title.startswith("Rank 0 (node 0, local rank 0) died, killed by signal 9")
     crashed = {"finished": False, "exit_code": 1, "stderr": ["ImportError"], "last_step": "in torchrun"}
     assert judged(**{"torchrun.worker.0": crashed})[0]["torchrun-failed"].evidence == ("stderr: ImportError",)
