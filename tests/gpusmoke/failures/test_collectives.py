@@ -52,6 +52,11 @@ ERRORS = {
 LOST = "raise RuntimeError('[pair.cc:553] Connection closed by peer [10.0.0.2]:20403')"
 STOPPED = "os.kill(os.getpid(), signal.SIGSTOP)"
 NEVER_COMES = "time.sleep(600)"
+IN_IMPORT = """class Slow:
+    def find_spec(self, name, *_):
+        if name == 'torch':
+            {}
+sys.meta_path.insert(0, Slow())"""
 ANOTHER_TORCH = "import torch; torch.__version__ = '2.11.0+cu130'"
 GPU = "import standin_gpu; torch = standin_gpu.play(1)"
 
@@ -173,8 +178,8 @@ def test_a_torchrun_that_ends_before_its_ranks_do_is_told_with_its_last_words(ki
 def test_an_interruption_keeps_what_was_measured_and_no_end_of_the_parent_leaves_a_rank(kit, ranks, tmp_path, number):
     marker = f"open({str(tmp_path)!r} + '/rank-' + os.environ['RANK'], 'w').write(f'{{os.getpid()}} {{os.getppid()}} ')"
     # Where the parent is killed nothing has to be measured before, so that PyTorch need not be imported.
-    code = IN_ALL_REDUCE.format(f"{marker}; {NEVER_COMES}") if number == signal.SIGINT else f"{marker}; {NEVER_COMES}"
-    codes = dict.fromkeys((0, 1), code)
+    place = IN_ALL_REDUCE if number == signal.SIGINT else IN_IMPORT
+    codes = dict.fromkeys((0, 1), place.format(f"{marker}; {NEVER_COMES}"))
     command = [sys.executable, "-m", "gpusmoke", "collectives", *GLOO, *SMALL, "--json", "--ranks", "2"]
     process = subprocess.Popen(
         command, cwd=kit.cwd, env=kit.environment(ranks(codes)), stdout=subprocess.PIPE, text=True
