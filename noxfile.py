@@ -105,6 +105,12 @@ def kernels(session: nox.Session) -> None:
 
 
 @session
+def collectives(session: nox.Session) -> None:
+    """Measure how fast GPUs exchange data, and verify every result."""
+    kit(session, "gpu")
+
+
+@session
 def test(session: nox.Session) -> None:
     """Run the tests, in the repository's root; arguments go to pytest (-n0: one after the other, for --pdb)."""
     folder = Path(os.environ.get("INIT_CWD", ROOT) if PIXI else session.invoked_from)

@@ -24,6 +24,7 @@ EVERY_COMMAND = {
     "bench": "CUDA matmul benchmark: from rest and settled, verified",
     "smoke": "doctor, check and a short bench: the one command for people and CI",
     "kernels": "CUDA kernels of the kit's own, built by nvcc, beside cuBLAS",
+    "collectives": "how fast GPUs exchange data through NCCL, on one machine or many",
     "soak": "minutes or hours of full load, every result compared bit for bit",
     "audit": "what pixi.lock holds and where it runs, without a GPU or network",
     "compare": "whether a record is slower than an older one, and why",
@@ -64,7 +65,8 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def usage() -> str:
     """What is shown when no command is named."""
-    lines = [f"  {name:8} {what}" for name, what in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}} {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         ["usage: gpusmoke COMMAND [OPTIONS]", "", *lines, "", "gpusmoke COMMAND --help has examples.", EXIT_CODES]
     )

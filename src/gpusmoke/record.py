@@ -65,7 +65,8 @@ class Record(NamedTuple):
         """The document as text below LIMIT_BYTES a device, with series thinned, and if need be long facts cut."""
         document = self.to_json()
         devices = len({row.get("gpu") for row in self.measurements})
-        limit = LIMIT_BYTES * max(1, devices, self.facts.number("fleet.size") or 0)
+        ranks = (row.get("ranks", 1) for row in self.measurements)
+        limit = LIMIT_BYTES * max(1, devices, self.facts.number("fleet.size") or 0, *ranks)
         series = [row["samples"] for row in document["measurements"]]
         cuts = iter(CUTS)
         while len(text := json.dumps(document, indent=1)) >= limit:

@@ -53,6 +53,14 @@ def test_a_record_is_read_back_as_it_was(tmp_path):
     assert read(write(original, tmp_path)).to_json() == original.to_json()
 
 
+def test_each_rank_has_the_room_of_a_device():
+    facts = Facts({"host.cpu": Fact("x" * 1000, "a test")})
+    rows = [measurement([1.0] * 5) | {"gpu": None, "ranks": 2}] * 150
+    text = record(measurements=rows, facts=facts).to_text()
+    assert LIMIT_BYTES < len(text) < 2 * LIMIT_BYTES
+    assert json.loads(text)["facts"]["host.cpu"]["value"] == "x" * 1000
+
+
 def test_the_schema_describes_it(valid):
     valid(record(measurements=[measurement([1.0])]).to_json())
 

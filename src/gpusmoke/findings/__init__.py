@@ -8,6 +8,7 @@ An entry of the catalogue is named after its id and holds
     explain     what is behind it, for `doctor --explain`
     cuda, nvml  codes of the driver's two libraries, at their start, that mean this
     gpu         NVML's codes about one GPU; kernel: CUDA's codes once PyTorch is at work; nvcc: for what nvcc built
+    says        words of NCCL, gloo or PyTorch that mean this
     tested      what stands in for the machine where tests drive the real program into it (presentation/catalogue.py)
     provoked    how it was brought about on a real GPU, and what was seen
 """
@@ -35,6 +36,7 @@ EVERY_FILE = (
     "nvcc",
     "kernels",
     "fleet",
+    "collectives",
 )
 FILES = tuple(name for name in EVERY_FILE if (DATA / f"findings/{name}.toml").is_file())
 

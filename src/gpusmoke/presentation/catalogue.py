@@ -82,8 +82,9 @@ def add_entry(page: Page, kind: str) -> None:
 
 
 def codes(entry: dict[str, Json]) -> list[str]:
-    """The error numbers that a finding is known by."""
-    return [f"{name} {', '.join(map(str, entry[key]))}" for key, name in LIBRARIES.items() if key in entry]
+    """The error numbers, and the words of libraries, that a finding is known by."""
+    known = [f"{name} {', '.join(map(str, entry[key]))}" for key, name in LIBRARIES.items() if key in entry]
+    return [*known, *(f'the words "{words}"' for words in entry.get("says", ()))]
 
 
 def to_markdown() -> str:

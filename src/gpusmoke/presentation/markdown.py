@@ -34,6 +34,8 @@ def markdown(record: Record) -> str:
     for device in measured:
         table = tables.rates(device)
         lines += shown(replace(table, title=device.heading, note=table.note if device is measured[-1] else ""))
+    if record.command == "collectives":
+        lines += [line for table in tables.of_command(record) for line in shown(table)]
     lines += items(rest)
     started = record.started.replace("T", " ").replace("Z", " UTC")
     lines += ["", f"<sub>gpusmoke {escaped(record.version)}, {started}, {record.seconds:.1f} s</sub>"]

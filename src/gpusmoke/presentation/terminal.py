@@ -130,7 +130,11 @@ def show(record: Record, saved: Path | None = None) -> None:
             show_finding(page, about, found)
     if record.command == "doctor":
         add_machine(page, record.facts)
-    if record.measurements:
+    if record.command == "collectives":
+        from gpusmoke.presentation.collectives import add_collectives
+
+        add_collectives(page, record.measurements)
+    elif record.measurements:
         from gpusmoke.presentation.measurements import add_measurements
 
         add_measurements(page, record.measurements)

@@ -21,6 +21,7 @@ from gpusmoke.workers.reporter import PREFIX
 # What is kept of a child's other output, so that a talkative one can't fill the record.
 OUTPUT_LINES = 12
 LINE_LENGTH = 200
+STACK_FRAME = "frame #"  # dozens of PyTorch's own follow its words, and would push them out
 GRACE_SECONDS = 5.0
 READ_SECONDS = 1.0  # for what a child that is gone left in its pipes
 POLL_SECONDS = 0.2
@@ -70,7 +71,8 @@ class Worker:
 
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None
-        self._tail.extend(line.rstrip()[:LINE_LENGTH] for line in self._process.stderr if line.strip())
+        lines = (line.rstrip()[:LINE_LENGTH] for line in self._process.stderr)
+        self._tail.extend(line for line in lines if line and not line.startswith(STACK_FRAME))
 
     def _read_stdout(self) -> None:
         assert self._process.stdout is not None

@@ -64,6 +64,14 @@ class Reporter:
         """How things stand, to be shown at once and not kept."""
         self._say("line", text)
 
+    def pass_on(self, kind: str, content: Json) -> None:
+        """What a child of this process said to it, for its own parent."""
+        self._say(kind, content)
+
+    def hand_on(self) -> None:
+        """Give the way to the parent to programs that this process starts, as their standard output."""
+        os.dup2(self._out.fileno(), 1)
+
     def done(self) -> NoReturn:
         """Everything was done; a child that ends without this has failed.
 

@@ -97,6 +97,12 @@ def test_the_last_words_of_a_crashed_child_are_kept(check):
     assert any("terminate called" in line for line in problems(record)["worker-crashed"]["evidence"])
 
 
+def test_a_long_stack_does_not_push_them_out(check):
+    stack = "[print(f'frame #{n}: c10::Error', file=sys.stderr, flush=True) for n in range(40)]"
+    record, _ = check(f"import sys, os; print('what(): NCCL error', file=sys.stderr, flush=True); {stack}; os.abort()")
+    assert any("what(): NCCL error" in line for line in problems(record)["worker-crashed"]["evidence"])
+
+
 def test_each_gpu_has_a_child_of_its_own(check):
     record, code = check("import os; os._exit(3)", gpus=3)
     crashed = [found["gpu"] for found in record["findings"] if found["id"] == "worker-crashed"]

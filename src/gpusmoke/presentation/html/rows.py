@@ -188,7 +188,7 @@ def reasons_of(bits: Json) -> list[str]:
 def devices(facts: Facts, rows: Sequence[Row]) -> list[Device]:
     """Every device that something was measured on, in order; copies between two are of neither."""
     found = []
-    rows = [row for row in rows if "peer" not in row]
+    rows = [row for row in rows if row["quantity"] in ("matmul", *MOVES)]  # others are about no single device
     for gpu in dict.fromkeys(row["gpu"] for row in rows):
         mine = [row for row in rows if row["gpu"] == gpu]
         products = [Measured(burst, settled) for burst, settled in pairs(mine)]

@@ -110,11 +110,18 @@ def exercised(facts: Facts) -> Table | None:
     return Table("Exercised", ["device", "step", "seconds", "right"], lines, words=True, wrong=wrong) if lines else None
 
 
-def of_command(record: Record) -> Table | None:
-    """What audit and compare show beside their findings."""
+def of_command(record: Record) -> list[Table]:
+    """What audit, compare and collectives show beside their findings."""
+    if record.command == "collectives":
+        from gpusmoke.presentation.collectives import tables
+
+        return tables(record.measurements)
+    found = None
     if record.command == "audit" and audit.is_overview(record.facts):
-        return locked(record.facts)
-    return compared(record.facts) if record.command == "compare" else None
+        found = locked(record.facts)
+    elif record.command == "compare":
+        found = compared(record.facts)
+    return [found] if found else []
 
 
 def locked(facts: Facts) -> Table | None:
