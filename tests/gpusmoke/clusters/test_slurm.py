@@ -1,0 +1,153 @@
+"""scripts/slurm, submitted to a real Slurm whose nodes are processes of this machine, with stand-ins for their GPUs."""
+
+import json
+import os
+import sys
+
+import pytest
+import slurm
+
+pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(sys.platform != "linux", reason="Slurm's daemons run on Linux"),
+    pytest.mark.skipif(
+        bool(slurm.missing()), reason="needs Slurm: apt-get install slurmctld slurmd slurm-client munge"
+    ),
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
+]
+
+SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
+GPUS = {"gpu1": 2, "gpu2": 1, "gpu3": 1, "gpu4": 1}
+HEALTHY = "import standin_gpu; standin_gpu.play_quickly(count=2)"
+NO_TORCH = "sys.modules['torch'] = None"
+# As long as it is imported, so long is the node at work.
+WAITING = "import time; time.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = slurm.Slurm(tmp_path_factory.mktemp("slurm"), GPUS)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def nodes(cluster):
+    """The cluster with all of its nodes idle, and without a driver."""
+    for name in GPUS:
+        cluster.node_is(name)
+    slurm.wait_for(lambda: cluster.states() == ["idle"] * len(GPUS), cluster.logs)
+    return cluster
+
+
+def records(folder):
+    return {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def problems(record):
+    return {one["id"] for one in record["findings"] if one["severity"] == "problem"}
+
+
+def working(cluster, count):
+    """Wait until that many nodes are at work."""
+    slurm.wait_for(lambda: len(cluster.processes("gpusmoke.workers.child")) == count, cluster.logs)
+
+
+def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_where_one_is_broken(
+    nodes, machine, valid
+):
+    nodes.node_is("gpu1", cuda="13.0", shell=machine("devices = 2", HEALTHY))
+    nodes.node_is("gpu2", cuda="12.8", shell=machine("cuInit = 802", NO_TORCH))
+    nodes.node_is("gpu3", shell=machine(None, NO_TORCH))
+    nodes.node_is("gpu4", cuda="14.1", shell=["echo 'not installed, and no network' >&2", "exit 1"])
+    # What a node has not, it does not get: --exclusive gives all that is there.
+    job = nodes.submit("--nodes=4", "--exclusive", str(SMOKE), "--quick", "--seconds", "1")
+    state, code = nodes.ended(job)
+    assert (state, code) == ("FAILED", "1:0"), nodes.output(job)
+    found = records(nodes.results(job))
+    assert found.keys() == {"gpu1.json", "gpu2.json", "gpu3.json"}
+    for name, record in found.items():
+        valid(record)
+        assert record["facts"]["request.node"] == {"value": name.removesuffix(".json"), "source": "command line"}
+    assert {name: nodes.environments(name)[0] for name in GPUS} == {
+        "gpu1": "cuda13",
+        "gpu2": "cuda12",
+        "gpu3": "doctor",
+        "gpu4": "cuda13",
+    }
+    healthy = found["gpu1.json"]
+    assert (problems(healthy), healthy["verdict"]) == (set(), "healthy"), (nodes.results(job) / "gpu1.log").read_text()
+    assert {row["gpu"] for row in healthy["measurements"]} == {0, 1}
+    assert [found[f"gpu{n}.json"]["facts"]["env.CUDA_VISIBLE_DEVICES"]["value"] for n in (1, 2)] == ["0,1", "0"]
+    assert "fabric-manager" in " ".join(problems(found["gpu2.json"]))
+    assert problems(found["gpu3.json"]) >= {"gpu-required"}
+    assert "not installed, and no network" in (nodes.results(job) / "gpu4.log").read_text()
+
+
+def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nodes, machine):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", shell=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 2)
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", shell=machine("", NO_TORCH))
+    nodes.ask("scontrol", "requeue", job)
+    first = nodes.results(job) / "gpu1.json"
+    slurm.wait_for(lambda: first.exists() and first.read_text(), nodes.logs)
+    before = first.read_text()
+    assert json.loads(before)["complete"] is False
+    assert nodes.ended(job) == ("FAILED", "1:0")
+    found = records(nodes.results(job))
+    assert first.read_text() == before
+    assert sorted(found) == ["gpu1-2.json", "gpu1.json", "gpu2-2.json", "gpu2.json"]
+    for name in ("gpu1", "gpu2"):
+        assert problems(found[f"{name}.json"]) == {"interrupted"}
+        assert "torch-missing" in problems(found[f"{name}-2.json"])
+        assert found[f"{name}-2.json"]["facts"]["request.node"]["value"] == name
+
+
+def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
+    nodes.node_is("gpu1", cuda="13.0", shell=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 1)
+    nodes.ask("scancel", job)
+    assert nodes.ended(job)[0] == "CANCELLED"
+    record = nodes.results(job) / "gpu1.json"
+    slurm.wait_for(lambda: record.exists() and record.read_text(), nodes.logs)
+    assert problems(json.loads(record.read_text())) == {"interrupted"}
+
+
+def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
+    """Slurm counts in minutes; so its signal is sent by hand."""
+    nodes.node_is("gpu1", cuda="13.0", shell=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 1)
+    nodes.ask("scancel", "--batch", "--signal=USR1", job)
+    assert nodes.ended(job)[0] == "FAILED"
+    assert problems(records(nodes.results(job))["gpu1.json"]) == {"interrupted"}
+    assert "a minute left" in nodes.output(job)
+
+
+def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", shell=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 2)
+    (daemon,) = nodes.processes("slurmd", "gpu2")
+    theirs = [one for one in nodes.processes("") if environment(one).get("SLURMD_NODENAME") == "gpu2"]
+    nodes.kill([daemon, *theirs])
+    slurm.wait_for(lambda: "down" in " ".join(nodes.states()), nodes.logs)
+    assert nodes.about("job", job)["JobState"] == "RUNNING"
+    nodes.ask("scancel", "--signal=TERM", job)
+    assert nodes.ended(job)[0] == "FAILED"
+    assert set(records(nodes.results(job))) == {"gpu1.json"}
+    nodes.boot("gpu2")
+
+
+def environment(process):
+    try:
+        with open(f"/proc/{process}/environ", encoding="utf-8", errors="replace") as text:
+            return dict(one.split("=", 1) for one in text.read().split("\0") if "=" in one)
+    except OSError:
+        return {}
