@@ -6,6 +6,7 @@ stand-ins (tests/workspace/stand_ins/clusters): files of `nodes` say what a node
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,8 @@ ReturnToService=2
 HealthCheckProgram={folder}/health
 HealthCheckInterval=1
 HealthCheckNodeState=IDLE
+Prolog={folder}/prolog
+PrologFlags=Alloc
 PartitionName=all Nodes=ALL Default=YES MaxTime=60
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=64000 Gres=gpu:{gpus}\n"
@@ -81,6 +84,14 @@ def wait_for(what: Callable[[], object], why: Callable[[], str] = lambda: "") ->
         time.sleep(0.1)
 
 
+def variables(process: int) -> dict[str, str]:
+    """What a process was started with; nothing where it is gone, or another user's."""
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{process}/environ").read_text(errors="replace")
+        return dict(one.split("=", 1) for one in text.split("\0") if "=" in one)
+    return {}
+
+
 class Slurm:
     """The cluster. `gpus` is how many each node has, by name."""
 
@@ -94,8 +105,6 @@ class Slurm:
         (folder / "munge/key").chmod(0o600)
         for number in range(max(gpus.values())):  # Slurm wants devices, and numbers them by their names
             (folder / f"dev/nvidia{number}").symlink_to("/dev/null")
-        # Wherever it is run, it first has to be switched on.
-        self.health(None)
         self.environ = {
             "PATH": f"{STAND_INS}:{SYSTEM}",
             "HOME": str(self.submit_from),
@@ -104,7 +113,10 @@ class Slurm:
             "REAL_PYTHON": sys.executable,
             "NO_COLOR": "1",
             "OMP_NUM_THREADS": "1",
+            "GPUSMOKE_HEALTH": str(folder / "checked"),
         }
+        for name in ("health", "prolog"):
+            self.hook(name)
         self._started: list[subprocess.Popen[bytes]] = []
         self._configure()
         names = {option: str(folder / "munge" / option) for option in ("socket", "pid", "log", "seed")}
@@ -141,8 +153,17 @@ class Slurm:
         )
 
     def boot(self, node: str) -> None:
-        """Start the node's slurmd."""
+        """Start the node's slurmd, where it does not run."""
+        if self.processes("slurmd", node):
+            return
         self._start("slurmd", "-D", "-N", node)
+
+    def crash(self, node: str) -> None:
+        """Kill all that runs on the node, and its slurmd."""
+        theirs = [one for one in self.processes() if variables(one).get("SLURMD_NODENAME") == node]
+        for process in [*self.processes("slurmd", node), *theirs]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's programs prints."""
@@ -161,25 +182,20 @@ class Slurm:
         words = self.ask("scontrol", "--oneliner", "show", kind, name).split(" ")
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def reason(self, node: str) -> str:
+        """Why the node takes no jobs."""
+        return self.ask("scontrol", "show", "node", node).partition(" Reason=")[2].split("\n")[0]
+
     def processes(self, *words: str) -> list[int]:
         """Processes of this cluster whose command lines hold all of the words."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (folder / "cmdline").read_bytes().decode().split("\0")
-                mine = f"SLURM_CONF={self.folder}/".encode() in (folder / "environ").read_bytes()
-            except OSError:  # gone by now
-                continue
-            if mine and all(any(word in part for part in command) for word in words):
-                found.append(int(folder.name))
+            process = int(folder.name)
+            if variables(process).get("SLURM_CONF") == self.environ["SLURM_CONF"]:
+                with contextlib.suppress(OSError):  # it is gone by now
+                    command = (folder / "cmdline").read_text(errors="replace").split("\0")
+                    found += [process] if all(any(word in part for part in command) for word in words) else []
         return found
-
-    def kill(self, processes: Iterable[int]) -> None:
-        for process in processes:
-            try:
-                os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     def node_is(self, name: str, *, cuda: str | None = None, shell: Sequence[str] = (), busy: str | None = None) -> None:
         """What the driver of a node runs, shell lines before the kit starts there, and who has its GPU."""
@@ -195,13 +211,13 @@ class Slurm:
         path = self.nodes / f"{name}.environment"
         return path.read_text().split() if path.exists() else []
 
-    def health(self, command: str | None) -> None:
-        """What Slurm runs on idle nodes from now on, as a shell's line."""
-        file = self.folder / "health.new"
-        lines = [f"export {name}='{value}'" for name, value in self.environ.items()] if command else []
-        file.write_text("\n".join(["#!/bin/bash", *lines, f"exec {command}" if command else "exit 0", ""]))
+    def hook(self, name: str, program: Path | None = None) -> None:
+        """What Slurm runs as "health" on idle nodes, or as "prolog" before jobs, from now on."""
+        file = self.folder / f"{name}.new"
+        lines = [f"export {variable}='{value}'" for variable, value in self.environ.items()] if program else []
+        file.write_text("\n".join(["#!/bin/bash", *lines, f"exec {program}" if program else "exit 0", ""]))
         file.chmod(0o755)
-        file.rename(self.folder / "health")
+        file.rename(self.folder / name)
 
     def submit(self, *arguments: str, **environ: str) -> str:
         """`sbatch ARGUMENTS`; returns the job's number."""
@@ -240,4 +256,6 @@ class Slurm:
         for process in self._started[::-1]:
             process.kill()
             process.wait()
-        self.kill(self.processes())
+        for left in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
