@@ -41,9 +41,10 @@ def nodes(cluster):
     slurm.wait_for(lambda: not cluster.processes("health-check"))
     for name in GPUS:
         cluster.node_is(name)
-        cluster.boot(name)
         if "DRAIN" in cluster.about("node", name)["State"]:
-            cluster.ask("scontrol", "update", f"nodename={name}", "state=undrain")
+            cluster.ask("scontrol", "update", f"nodename={name}", "state=resume")
+            cluster.crash(name)  # Slurm waits for a word from it
+        cluster.boot(name)
     slurm.wait_for(
         lambda: cluster.states() == ["idle"] * len(GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}"
     )
