@@ -61,9 +61,15 @@ def compare(session: nox.Session) -> None:
 
 
 @session
+def fleet(session: nox.Session) -> None:
+    """Say which of many machines is broken, slow, missing or odd."""
+    kit(session, drawing(session))
+
+
+@session
 def report(session: nox.Session) -> None:
-    """Show a record for people; only a page needs what draws it."""
-    kit(session, "report" if any(flag.split("=")[0] == "--html" for flag in session.posargs) else "tools")
+    """Show a record for people."""
+    kit(session, drawing(session))
 
 
 @session
@@ -157,6 +163,11 @@ def kit(session: nox.Session, name: str) -> None:
     """Run a command of the kit where the user stands, so that paths keep their meaning. Help never needs PyTorch."""
     python = environment("tools" if wants_help(session) else name)
     become(session, python, "-m", "gpusmoke", session.name, *session.posargs, folder=session.invoked_from)
+
+
+def drawing(session: nox.Session) -> str:
+    """The environment of a command that only needs what draws a page where one is asked for."""
+    return "report" if any(flag.split("=")[0] == "--html" for flag in session.posargs) else "tools"
 
 
 def wants_help(session: nox.Session) -> bool:

@@ -27,6 +27,7 @@ EVERY_COMMAND = {
     "soak": "minutes or hours of full load, every result compared bit for bit",
     "audit": "what pixi.lock holds and where it runs, without a GPU or network",
     "compare": "whether a record is slower than an older one, and why",
+    "fleet": "many machines' records as one table: broken, slow, missing, odd",
     "report": "show a stored record",
     "gate": "the one required status of CI: did every job end as it had to?",
 }

@@ -13,11 +13,11 @@ from gpusmoke import __version__
 from gpusmoke.errors import HEALTHY, INTERRUPTED, PROBLEM, UsageError
 from gpusmoke.facts import Fact, Facts, Json
 from gpusmoke.findings import Finding, problems
-from gpusmoke.schema import mismatch, record_schema
+from gpusmoke.schema import mismatch, record_check
 
 SCHEMA = "gpusmoke-record/1"
 NODE = "request.node"
-LIMIT_BYTES = 64 * 1024  # for each device that was measured
+LIMIT_BYTES = 64 * 1024  # for each device that was measured, and each machine of a fleet
 SHORTEST_SERIES = 8
 # What facts and findings are cut to, in turn, where thinner series are not enough: characters a text, items a list.
 CUTS = ((400, 100), (120, 40), (60, 16))
@@ -74,7 +74,8 @@ class Record(NamedTuple):
     def to_text(self) -> str:
         """The document as text below LIMIT_BYTES a device, with series thinned, and if need be long facts cut."""
         document = self.to_json()
-        limit = LIMIT_BYTES * max(1, len({row.get("gpu") for row in self.measurements}))
+        devices = len({row.get("gpu") for row in self.measurements})
+        limit = LIMIT_BYTES * max(1, devices, self.facts.number("fleet.size") or 0)
         series = [row["samples"] for row in document["measurements"]]
         cuts = iter(CUTS)
         while len(text := json.dumps(document, indent=1)) >= limit:
@@ -156,16 +157,24 @@ def reserve(folder: Path, stem: str) -> Path:
 def read(path: Path) -> Record:
     """Read a record back. Raises UsageError, naming the file and the reason, where it is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} {error}") from None
+
+
+def parse(content: bytes) -> Record:
+    """The record that a file holds. Raises ValueError, which says of the file what it is instead."""
+    try:
+        document = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not a whole record: {error}") from None
+        raise ValueError(f"is not a whole record: {error}") from None
     name = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
     if name != SCHEMA:
-        raise UsageError(f"{path} has schema {name!r:.60}; this version reads {SCHEMA!r}")
-    if wrong := mismatch(document, record_schema()):
-        raise UsageError(f"{path} is not a whole record: {wrong}")
+        raise ValueError(f"has schema {name!r:.60}; this version reads {SCHEMA!r}")
+    if wrong := mismatch(document, record_check()):
+        raise ValueError(f"is not a whole record: {wrong}")
     return Record(
         command=document["command"],
         started=document["started"],

@@ -15,7 +15,7 @@ from gpusmoke.errors import INTERRUPTED, UsageError
 from gpusmoke.facts import Fact, Facts
 from gpusmoke.findings import finding
 from gpusmoke.record import LIMIT_BYTES, Record, read, write
-from gpusmoke.schema import mismatch, record_schema
+from gpusmoke.schema import compiled, mismatch, record_check, record_schema
 
 REAL = sorted((Path(__file__).parent / "data").glob("*.json"))
 
@@ -176,7 +176,7 @@ def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path,
     path = tmp_path / "odd.json"
     path.write_text(json.dumps(document))
     code, printed = main(["report", str(path)]), capsys.readouterr()
-    follows = not mismatch(json.loads(path.read_text()), record_schema())
+    follows = not mismatch(json.loads(path.read_text()), record_check())
     assert code == (0 if follows else 2), printed.err
     assert follows or len(printed.err.strip().splitlines()) == 1
 
@@ -186,7 +186,7 @@ def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path,
 def test_the_schema_means_to_us_what_it_means_to_jsonschema(place, odd, remove):
     document = changed(place, odd, remove)
     schema = {name: rule for name, rule in record_schema().items() if name != "allOf"}  # the verdict is not read
-    assert (mismatch(document, schema) is None) == jsonschema.Draft202012Validator(schema).is_valid(document)
+    assert (mismatch(document, compiled(schema)) is None) == jsonschema.Draft202012Validator(schema).is_valid(document)
 
 
 def test_a_document_nested_without_end_is_refused(tmp_path):

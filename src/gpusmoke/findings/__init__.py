@@ -21,7 +21,20 @@ from gpusmoke.facts import Json
 from gpusmoke.tables import DATA, table
 
 # Those that doctor needs come first. A file is deleted together with the command that it is about.
-EVERY_FILE = ("driver", "pixi", "health", "torch", "bench", "soak", "audit", "compare", "ci", "nvcc", "kernels")
+EVERY_FILE = (
+    "driver",
+    "pixi",
+    "health",
+    "torch",
+    "bench",
+    "soak",
+    "audit",
+    "compare",
+    "ci",
+    "nvcc",
+    "kernels",
+    "fleet",
+)
 FILES = tuple(name for name in EVERY_FILE if (DATA / f"findings/{name}.toml").is_file())
 
 

@@ -118,16 +118,20 @@ def warmth(both: Both, slow: int) -> Iterator[str]:
         yield degrees.told("the temperature", "C")
 
 
-def why(older: Record, newer: Record, pair: Pair, both: Both, change: float) -> str:
-    """What explains a change (the logarithm of a ratio) of these rows, as half a sentence."""
-    slow, facts = (1 if change < 0 else 0), (older.facts, newer.facts)
+def explained(facts: tuple[Facts, Facts], pair: Pair, both: Both, change: float) -> list[str]:
+    """What explains a change (the logarithm of a ratio) of these rows, each thing as half a sentence."""
+    slow = 1 if change < 0 else 0
     found = [*sharing(facts, pair, slow), *power(facts, pair, both, slow), *throttling(both, slow)]
     held_back = [*clocks(both, change, slow)]
     # Heat alone slows nothing down: it shows in the clock.
-    found += [*held_back, *(warmth(both, slow) if held_back else ())]
-    if found:
+    return [*found, *held_back, *(warmth(both, slow) if held_back else ())]
+
+
+def why(older: Record, newer: Record, pair: Pair, both: Both, change: float) -> str:
+    """What explains a change (the logarithm of a ratio) of these rows between two records, as half a sentence."""
+    if found := explained((older.facts, newer.facts), pair, both, change):
         return ", and ".join(found)
-    if telemetry(both, "sm_clock_mhz", slow) is None:
+    if telemetry(both, "sm_clock_mhz", 1 if change < 0 else 0) is None:
         return "clock and power, which might explain it, were not sampled in both"
     return "none of clock, power, another process explains it"
 

@@ -59,6 +59,14 @@ def is_product(row: Row) -> bool:
     return (row["quantity"], row["regime"]) == ("matmul", "settled")
 
 
+def name_of(row: Row) -> str:
+    """A measurement's name, as in "bf16 8192x8192x8192 NT settled"."""
+    if row["quantity"] != "matmul":
+        return f"{row['quantity']} {row['shape'][0] / 1e9:.2g} GB"
+    backend = "" if row["backend"] in ("cublas", "cpu") else f" {row['backend']}"
+    return f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}{backend}"
+
+
 def key(row: Row) -> Key:
     """What identifies a measurement within one GPU."""
     return row["quantity"], row["dtype"], tuple(row["shape"]), row["layout"], row["regime"], row["backend"]

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.findings import Finding, finding, merged
 from gpusmoke.findings.causes import reading, why
-from gpusmoke.findings.comparable import Key, Pair, Row, cards, is_product, pairs, rows_of
+from gpusmoke.findings.comparable import Key, Pair, Row, cards, is_product, name_of, pairs, rows_of
 from gpusmoke.findings.exercise import wrong_result
 from gpusmoke.findings.heat import heat
 from gpusmoke.findings.verdict import Verdict, between, of_few, waves
@@ -91,14 +91,6 @@ class Device(NamedTuple):
     lines: list[Line]
     whole: Group
     formats: list[Group]
-
-
-def name_of(row: Row) -> str:
-    """A measurement's name, as in "bf16 8192x8192x8192 NT settled"."""
-    if row["quantity"] != "matmul":
-        return f"{row['quantity']} {row['shape'][0] / 1e9:.2g} GB"
-    backend = "" if row["backend"] in ("cublas", "cpu") else f" {row['backend']}"
-    return f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}{backend}"
 
 
 def samples(both: tuple[Row, Row]) -> tuple[Sequence[float], Sequence[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpusmoke.findings import Finding
 
@@ -16,9 +16,13 @@ def told(found: Finding) -> Iterator[str]:
     mark = f"**{found.severity.upper()}** " if bad else ""
     yield f"- {mark}{about}{escaped(found.title)}" + (f" (`{found.id}`)" if bad else "")
     if bad and found.advice:
-        # The fence is longer than any in the text.
-        fence = "`" * max(3, 1 + max(len(run) for step in found.advice for run in re.findall("`*", step)))
-        yield from ("", f"  {fence}text", *(f"  {' '.join(step.split())}" for step in found.advice), f"  {fence}", "")
+        yield from ("", *(f"  {line}" for line in fenced(found.advice)), "")
+
+
+def fenced(steps: Sequence[str]) -> Iterator[str]:
+    """Commands as a block of text, whose fence is longer than any in it."""
+    fence = "`" * max(3, 1 + max((len(run) for step in steps for run in re.findall("`*", step)), default=0))
+    yield from (f"{fence}text", *(" ".join(step.split()) for step in steps), fence)
 
 
 def escaped(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpusmoke.findings import Finding
+from gpusmoke.presentation import of_command
 from gpusmoke.record import Record
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ def closing(record: Record) -> str:
 
 def show(record: Record, saved: Path | None = None) -> None:
     """Print a whole record, and where it was saved."""
+    if own := of_command(record.command):
+        own.show(record)
+        return
     page = Page()
     if record.command == "audit":
         from gpusmoke.presentation.audit import add_overview, is_overview

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Json
+from gpusmoke.presentation import of_command
 from gpusmoke.presentation.html import canvas, tables
 from gpusmoke.presentation.html.plot import Plot
 from gpusmoke.presentation.html.rates import bars, rounds
@@ -49,18 +50,25 @@ def marked(text: str) -> Markup:
     return Markup().join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
-def render(record: Record, folder: Path | None = None) -> str:
-    """The page as text; from `folder`, where it will lie, it links to the kit's own documents where they are near."""
-    measured = devices(record.facts, record.measurements)
-    with canvas.style():
-        shown = [(device, tables.rates(device), plots(device)) for device in measured]
-    first, rest = ordered(record.findings)
+def template(name: str) -> Template:
+    """A template of data/, which escapes all text that is put into it."""
     environment = Environment(
         loader=FileSystemLoader(DATA), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"link": link, "marked": marked}
+    return environment.get_template(name)
+
+
+def render(record: Record, folder: Path | None = None) -> str:
+    """The page as text; from `folder`, where it will lie, it links to the kit's own documents where they are near."""
+    if own := of_command(record.command, __package__ or ""):
+        return str(own.render(record))
+    measured = devices(record.facts, record.measurements)
+    with canvas.style():
+        shown = [(device, tables.rates(device), plots(device)) for device in measured]
+    first, rest = ordered(record.findings)
     sources = {row.get("datasheet_source") for row in record.measurements}
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         record=record,
         closing=closing(record),
         names=names(record, measured),

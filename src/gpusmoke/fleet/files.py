@@ -1,0 +1,161 @@
+"""Finds and reads records: one in memory at a time, on all cores, and whatever is wrong with a file is told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import signal
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from gpusmoke.errors import UsageError
+from gpusmoke.fleet.runs import EXERCISING, Run, run
+from gpusmoke.record import parse
+
+# A record takes 64 KB for each device that was measured; 8 MiB are those of 128.
+LARGEST_BYTES = 8 * 1024 * 1024
+AT_ONCE = 50  # files that a process reads before it hands over what it found
+WORTH_IT = 200  # files from which on starting processes takes less time than it saves
+MOST_PROCESSES = 8  # then the disk is what is waited for
+REQUEUED = re.compile(r"(.+)-[0-9]+")
+
+
+class Unread(NamedTuple):
+    """A file or folder that told nothing: the node that it is named after, and why."""
+
+    path: str
+    node: str
+    why: str
+
+
+class Passed(NamedTuple):
+    """A record that tells of no machine, as audit's does."""
+
+    path: str
+    command: str
+
+
+class File(NamedTuple):
+    """A file to be read, and the name of its node where the record does not tell it."""
+
+    path: Path
+    node: str
+
+
+Read = Run | Unread | Passed
+
+
+def find(paths: Iterable[Path]) -> tuple[list[File], list[Unread]]:
+    """The files named, and all records below the folders named, each once; and what could not be looked into.
+
+    Links to folders are not followed, so they can't lead in circles. Raises UsageError for a path that is not there.
+    """
+    found, unread = dict[tuple[int, int], Path](), list[Unread]()
+
+    def refuse(path: Path, why: str) -> None:
+        unread.append(Unread(str(path), path.stem, why))
+
+    def take(path: Path) -> None:
+        try:
+            status = path.stat()
+        except OSError as error:  # a link to nowhere, or to itself
+            refuse(path, f"can't be read: {error.strerror}")
+            return
+        if path.suffix == ".part":
+            refuse(path, "is half-written: its run was killed, or still runs")
+        elif not stat.S_ISREG(status.st_mode):
+            refuse(path, "is no ordinary file")
+        else:
+            first = found.get((status.st_dev, status.st_ino), path)
+            found[status.st_dev, status.st_ino] = min(first, path)
+
+    def unentered(error: OSError) -> None:
+        refuse(Path(error.filename), f"can't be looked into: {error.strerror}")
+
+    for path in paths:
+        if path.is_dir():
+            for folder, _, names in os.walk(path, onerror=unentered):
+                for name in names:
+                    if name.endswith((".json", ".part")):
+                        take(Path(folder, name))
+        elif path.is_symlink() or path.exists():
+            take(path)
+        else:
+            raise UsageError(f"{path} does not exist")
+    there = set(found.values())
+    return [File(path, node_of(path, there)) for path in sorted(there)], unread
+
+
+def node_of(path: Path, there: set[Path]) -> str:
+    """The node that a file is named after: NODE.json, or NODE-2.json beside it where a requeued job wrote again."""
+    requeued = REQUEUED.fullmatch(path.stem)
+    return requeued[1] if requeued and path.with_stem(requeued[1]) in there else path.stem
+
+
+def read(file: File) -> Read:
+    """Read one file."""
+    path = str(file.path)
+    try:
+        with file.path.open("rb") as opened:
+            content = opened.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            return Unread(path, file.node, f"is larger than {LARGEST_BYTES >> 20} MiB, which no record is")
+        if not content:
+            return Unread(path, file.node, "is empty: its run was killed, or still runs")
+        record = parse(content)
+    except OSError as error:
+        return Unread(path, file.node, f"can't be read: {error.strerror}")
+    except ValueError as error:
+        return Unread(path, file.node, str(error))
+    if record.command not in EXERCISING:
+        return Passed(path, record.command)
+    return run(record, path, file.node)
+
+
+def read_some(files: Sequence[File]) -> list[Read]:
+    """Read several files."""
+    return [read(file) for file in files]
+
+
+def prepare() -> None:
+    """Set a reading process up: Ctrl-C is the parent's business, and of cycles there are none (`uncollected`)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Don't look for cycles meanwhile: among so many objects it takes a third of the time, and there are none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def processes() -> int:
+    """How many processes may read at the same time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
+def read_all(files: Sequence[File]) -> Iterator[Read]:
+    """Read all files, in their order; many of them on all cores."""
+    count = processes() if len(files) >= WORTH_IT else 1
+    if count == 1:
+        yield from map(read, files)
+        return
+    pool = ProcessPoolExecutor(count, initializer=prepare)
+    try:
+        for some in pool.map(read_some, [files[at : at + AT_ONCE] for at in range(0, len(files), AT_ONCE)]):
+            yield from some
+    finally:
+        pool.shutdown(cancel_futures=True)

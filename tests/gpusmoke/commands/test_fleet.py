@@ -1,0 +1,234 @@
+"""fleet through the real command line: a thousand machines with forty faults, and what one types."""
+
+import json
+import re
+
+import pytest
+from fleets import A10, Fleet, interrupted, one_gpu_less, problem, setting, slow
+
+from gpusmoke.fleet.hostlist import expand
+
+COUNT = 1000
+ALL = f"node[00001-{COUNT:05}]"
+
+
+def judged(kit, *args):
+    """The record that fleet prints, and the exit code."""
+    done = kit("fleet", *args, "--json")
+    assert done.stderr == ""
+    return json.loads(done.stdout), done.returncode
+
+
+def named(record):
+    """By node, the ids of the lines that name it."""
+    found = {}
+    for row in record["facts"]["fleet.lines"]["value"]:
+        for name in expand(row["nodes"]):
+            found.setdefault(name, set()).add(row["id"])
+    return found
+
+
+@pytest.fixture
+def small(kit):
+    """`small(count, {place: change})`: records of nodes with one GPU each, in results/ where `kit` runs."""
+
+    def write(count, changes=None, folder="results"):
+        fleet = Fleet(count, faults=0, models=[A10])
+        for at, name in enumerate(fleet.names):
+            document = json.loads(fleet.text(at))
+            (changes or {}).get(at, lambda _: None)(document)
+            path = kit.cwd / folder / f"{name}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(document))
+        return fleet
+
+    return write
+
+
+def test_of_a_thousand_nodes_forty_with_faults_are_found_and_no_other_is_named(kit, valid, tmp_path):
+    planted = Fleet(COUNT).write(tmp_path / "results")
+    record, code = judged(kit, str(tmp_path / "results"), "--expect", ALL)
+    valid(record)
+    found = named(record)
+    assert code == 1
+    assert len(planted) == 40
+    assert found.keys() == planted.keys()
+    assert {name for name, kind in planted.items() if kind not in found[name]} == set()
+    # What else is told of a node is told of the same fault: a lower power limit is why it is slow.
+    assert set().union(*(kinds - {planted[name]} for name, kinds in found.items())) == {"hardware-skew"}
+    states = {row["node"]: row["state"] for row in record["facts"]["fleet.nodes"]["value"]}
+    assert [name for name, state in states.items() if state != "healthy"] == sorted(states.keys() & planted.keys())
+    assert record["findings"][-1]["title"].startswith("960 of 1000 nodes are healthy; GPUs in all: ")
+
+
+def test_slow_gpus_are_told_by_how_much_and_why(kit, small):
+    fleet = Fleet(8, faults=0, models=[A10])
+    usual = fleet.usual(0)
+    small(
+        8,
+        {
+            1: slow(0.94, usual),
+            2: slow(0.88, usual, limit=0.7, sm_clock_mhz=0.88),
+            3: slow(0.7, usual, sm_clock_mhz=0.7, temperature_c=1.3),
+        },
+    )
+    record, code = judged(kit, "results")
+    told = {row["nodes"]: row["text"] for row in record["facts"]["fleet.lines"]["value"] if "slower" in row["id"]}
+    assert code == 1
+    assert list(told) == ["node00004", "node00003", "node00002"]  # the slowest first
+    assert re.match(r"(29|30|31)\.\d % slower in \S+ 8192x8192x8192 NT settled \(and 3 more\): ", told["node00004"])
+    assert "the SM clock is lower" in told["node00004"]
+    assert "the temperature is higher" in told["node00004"]
+    assert "the power limit is lower (150 to 105 W), and the SM clock is lower" in told["node00003"]
+    assert told["node00002"].endswith("none of clock, power, heat, another process, its link explains it.")
+
+
+def test_a_healthy_fleet_is_healthy(kit, small):
+    small(5)
+    done = kit("fleet", "results", "--expect", "node[00001-00005]")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "healthy      5 of 5 nodes are healthy; GPUs in all: 5 NVIDIA A10." in done.stdout
+    assert done.stdout.endswith("Healthy.\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "culprit"),
+    [
+        ([], "PATH"),
+        (["nowhere"], "nowhere does not exist"),
+        (["."], "no record was found in ."),
+        ([".", "--expect", "node[1"], "'node[1'"),
+        ([".", "--expect", "@nowhere.txt"], "nowhere.txt can't be read"),
+        ([".", "--expect", " "], "names no node"),
+        ([".", "--markdown", "--json"], "--markdown"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(kit, args, culprit):
+    done = kit("fleet", *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.strip().splitlines()
+    assert culprit in line
+
+
+def test_expected_nodes_may_stand_in_a_file(kit, small):
+    small(2)
+    (kit.cwd / "nodes.txt").write_text("node00001 # the first\n\nnode00002\nnode[00003-00004]\n")
+    record, code = judged(kit, "results", "--expect", "@nodes.txt")
+    assert code == 1
+    assert named(record) == {"node00003": {"node-missing"}, "node00004": {"node-missing"}}
+
+
+def test_nodes_that_nobody_expects_are_told_and_no_fault(kit, small):
+    small(2)
+    record, code = judged(kit, "results", "--expect", "node00002")
+    assert (code, named(record)) == (0, {"node00001": {"node-unexpected"}})
+
+
+def test_a_damaged_file_is_told_once_and_its_node_is_not_missing_too(kit, small):
+    small(3)
+    (kit.cwd / "results/node00002.json").write_text("{")
+    (kit.cwd / "results/node00002.part").write_text("{")
+    record, code = judged(kit, "results", "--expect", "node[00001-00003]")
+    assert (code, named(record)) == (1, {"node00002": {"record-damaged"}})
+
+
+def test_only_damaged_files_are_a_problem_and_no_wrong_usage(kit):
+    (kit.cwd / "cut.json").write_text("")
+    record, code = judged(kit, "cut.json")
+    assert code == 1
+    assert [one["id"] for one in record["findings"]] == ["record-damaged"]
+
+
+def test_of_several_runs_the_latest_counts_and_the_earlier_are_told(kit, small):
+    later = setting("started", "2026-11-27T10:00:00Z")
+    broken = problem("wrong-result", 0, "The product is wrong.")
+    small(3, {0: broken, 1: interrupted}, "results")
+    small(3, {0: later, 1: later, 2: lambda document: (later(document), broken(document))}, "results/again")
+    record, code = judged(kit, "results")
+    found = named(record)
+    assert code == 1
+    assert found["node00001"] == {"node-flaky"}
+    assert "node00002" not in found  # it was killed and requeued, which says nothing of the node
+    assert found["node00003"] == {"node-broken"}
+    assert [row["runs"] for row in record["facts"]["fleet.nodes"]["value"]] == [2, 2, 2]
+    assert "3 nodes with a record, 3 of them more than once, 3 GPUs" in kit("fleet", "results").stdout
+
+
+def test_another_command_takes_nothing_back(kit, small):
+    small(1, {0: problem("wrong-result", 0, "The product is wrong.")})
+    later = setting("started", "2026-11-27T10:00:00Z")
+    small(1, {0: lambda document: (later(document), document.update(command="doctor", measurements=[]))}, "results/doc")
+    record, code = judged(kit, "results")
+    assert (code, named(record)) == (1, {"node00001": {"node-broken"}})
+
+
+def test_the_table_is_readable_with_very_many_faults(kit, small):
+    texts = {at: problem("wrong-result", 0, f"The product is wrong by {at}.") for at in range(60)}
+    small(62, texts)
+    text = kit("fleet", "results").stdout
+    assert text.count("BROKEN  ") == 50
+    assert "… and 10 more lines about 10 nodes: 10 BROKEN (--all shows them)" in text
+    assert "node00061" not in text
+    everything = kit("fleet", "results", "--all").stdout
+    assert everything.count("BROKEN  ") == 60
+    assert "healthy      node00061: 1 NVIDIA A10" in everything
+
+
+def test_the_same_of_many_nodes_is_one_line(kit, small):
+    small(60, dict.fromkeys(range(0, 60, 2), problem("wrong-result", 0, "The product is wrong.")))
+    done = kit("fleet", "results")
+    assert done.stdout.count("BROKEN") == 1
+    assert "(30 nodes)" in json.loads(kit("fleet", "results", "--json").stdout)["findings"][0]["title"]
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if "try:" not in line and "see:" not in line)
+
+
+def test_the_text_fits_a_terminal_of_80_columns_and_tells_once_what_to_type(kit):
+    Fleet(64).write(kit.cwd / "results")
+    done = kit("fleet", "results", "--expect", "node[00001-00064]")
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if len(line) > 80 and "try:" not in line and "see:" not in line] == []
+    assert lines.count("slower-than-fleet:") == 1
+    assert lines[-2].startswith("21 problems found: node-broken, node-missing, ")
+
+
+def test_markdown_has_the_table_and_the_rates(kit, small):
+    small(4, {0: problem("wrong-result", 0, "The product | is `wrong`.")})
+    text = kit("fleet", "results", "--markdown").stdout
+    assert text.startswith("### fleet: 1 problem found: node-broken.\n\n| | nodes | what |\n|---|---|---|\n")
+    assert "| BROKEN | node00001 GPU 0 | wrong-result: The product \\| is \\`wrong\\`. |" in text
+    assert "**NVIDIA A10**" in text
+    assert re.search(r"^\| bf16 8192x8192x8192 NT settled \| 4 \| ", text, re.MULTILINE)
+
+
+def test_a_stored_fleet_is_shown_again_as_it_was(kit, small):
+    small(4, {0: one_gpu_less})
+    done = kit("fleet", "results", "--json")
+    (kit.cwd / "fleet.json").write_text(done.stdout)
+    again, first = kit("report", "fleet.json").stdout, kit("fleet", "results").stdout
+    assert re.sub(r"(?m)^gpusmoke .*", "", again) == re.sub(r"(?m)^gpusmoke .*", "", first)
+    assert kit("report", "fleet.json", "--markdown").stdout.startswith("### fleet: ")
+
+
+def test_what_another_command_wrote_is_passed_over(kit, small):
+    small(3)
+    (kit.cwd / "results/fleet.json").write_text(kit("fleet", "results", "--json").stdout)
+    record, code = judged(kit, "results")
+    assert code == 0
+    assert "records-passed-over" in [one["id"] for one in record["findings"]]
+
+
+def test_the_record_of_a_large_fleet_is_not_cut(kit, valid, small):
+    small(150, {at: problem("wrong-result", 0, f"{at}: {'x' * 900}") for at in range(120)})
+    record, _ = judged(kit, "results")
+    valid(record)
+    assert len(json.dumps(record)) > 64 * 1024
+    assert sum(one["id"] == "node-broken" for one in record["findings"]) == 120
+    assert len(record["facts"]["fleet.nodes"]["value"]) == 150
+
+
+def test_without_a_gpu_anywhere_nobody_is_accused(kit):
+    for name in ("a", "b"):
+        done = kit("doctor", "--json", env={"GPUSMOKE_ROOT": str(kit.cwd / "empty")})
+        (kit.cwd / f"{name}.json").write_text(done.stdout)
+    record, code = judged(kit, "a.json", "b.json")
+    assert (code, [one["id"] for one in record["findings"]]) == (0, ["fleet-healthy"])

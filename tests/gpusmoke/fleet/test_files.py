@@ -1,0 +1,187 @@
+"""Records are found and read whatever else lies around: each file that is none is told by name and reason."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fleets import A10, Fleet, typical
+
+from gpusmoke.errors import UsageError
+from gpusmoke.fleet import files
+from gpusmoke.fleet.files import Passed, Unread, find, read, read_all
+from gpusmoke.fleet.runs import Run
+
+TEXT = Fleet(1, faults=0, models=[A10]).text(0)
+
+
+def named(folder, *names):
+    """Whole records under these names."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEXT)
+
+
+def seen(*paths):
+    """What was found in the folders: the records' names, and what was refused, with the reason."""
+    found, unread = find(map(Path, paths))
+    return [file.path.name for file in found], {Path(one.path).name: one.why for one in unread}
+
+
+def test_folders_are_searched_to_the_bottom_and_other_files_passed_over(tmp_path):
+    named(tmp_path, "a.json", "deep/er/b.json", "notes.txt", "slurm-1.out")
+    assert seen(tmp_path) == (["a.json", "b.json"], {})
+
+
+def test_a_file_that_is_named_is_read_whatever_it_is_called(tmp_path):
+    named(tmp_path, "record")
+    assert seen(tmp_path / "record") == (["record"], {})
+
+
+def test_nothing_is_read_twice(tmp_path):
+    named(tmp_path, "job/a.json")
+    os.link(tmp_path / "job/a.json", tmp_path / "job/b.json")
+    (tmp_path / "job/c.json").symlink_to("a.json")
+    assert seen(tmp_path, tmp_path / "job", tmp_path / "job/a.json") == (["a.json"], {})
+
+
+def test_links_that_lead_in_circles_or_nowhere_end_nothing(tmp_path):
+    named(tmp_path, "a.json")
+    (tmp_path / "again").symlink_to(tmp_path)
+    (tmp_path / "itself.json").symlink_to("itself.json")
+    (tmp_path / "gone.json").symlink_to("nowhere")
+    found, refused = seen(tmp_path)
+    assert found == ["a.json"]
+    assert refused.keys() == {"itself.json", "gone.json"}
+    assert all(why.startswith("can't be read: ") for why in refused.values())
+
+
+def test_what_is_half_written_or_no_file_is_refused_unread(tmp_path):
+    named(tmp_path, "a.json", "b.part")
+    os.mkfifo(tmp_path / "pipe.json")  # to open it would wait for ever
+    found, refused = seen(tmp_path)
+    assert found == ["a.json"]
+    assert refused["b.part"].startswith("is half-written")
+    assert refused["pipe.json"] == "is no ordinary file"
+
+
+def test_a_folder_that_can_not_be_entered_is_told(tmp_path, monkeypatch):
+    named(tmp_path, "open/a.json", "closed/b.json")
+    scandir = os.scandir
+
+    def guarded(path):  # root, as which tests may run, may enter every folder
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found, refused = seen(tmp_path)
+    assert found == ["a.json"]
+    assert refused == {"closed": "can't be looked into: Permission denied"}
+
+
+def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="nowhere does not exist"):
+        find([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "is empty"),
+        (TEXT[: len(TEXT) // 2], "is not a whole record: "),
+        ("\x00", "is not a whole record: "),
+        ('{"hello": "world"}', "is not a whole record: it has no 'schema'"),
+        ('{"schema": "gpusmoke-record/9"}', "has schema 'gpusmoke-record/9'"),
+        (TEXT.replace('"cublas"', '"abacus"'), "is not a whole record: 'backend' of item 0 of 'measurements' of it is"),
+        ("[" * 100000, "is not a whole record: "),
+        (TEXT.encode() + b"\xff", "is not a whole record: "),
+        (TEXT + " " * files.LARGEST_BYTES, "is larger than 8 MiB"),
+    ],
+    ids=["empty", "cut", "binary", "other JSON", "later schema", "odd value", "deep", "no UTF-8", "large"],
+)
+def test_what_is_no_record_is_told_with_the_reason(tmp_path, content, why):
+    path = tmp_path / "node7.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (file,), _ = find([path])
+    one = read(file)
+    assert isinstance(one, Unread)
+    assert (one.path, one.node) == (str(path), "node7")
+    assert one.why.startswith(why)
+
+
+def test_a_file_that_vanishes_meanwhile_is_told(tmp_path):
+    named(tmp_path, "a.json")
+    (file,), _ = find([tmp_path])
+    file.path.unlink()
+    assert read(file).why == "can't be read: No such file or directory"
+
+
+def test_a_record_that_tells_of_no_machine_is_passed_over(tmp_path):
+    document = json.loads(TEXT) | {"command": "audit", "measurements": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (file,), _ = find([tmp_path])
+    assert read(file) == Passed(str(file.path), "audit")
+
+
+def test_a_node_says_its_own_name_or_has_that_of_its_file(tmp_path):
+    document = json.loads(TEXT)
+    named(tmp_path, "whatever.json")
+    del document["facts"]["request.node"]
+    for name in ("gpu-1", "gpu-2", "n5", "n5-2", "n5-3"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    found, _ = find([tmp_path])
+    assert {Path(one.path).stem: one.node for one in map(read, found)} == {
+        "whatever": "node00001",
+        "gpu-1": "gpu-1",  # there is no gpu.json, so this is its name
+        "gpu-2": "gpu-2",
+        "n5": "n5",
+        "n5-2": "n5",
+        "n5-3": "n5",
+    }
+
+
+def test_many_are_read_on_all_cores_with_the_same_result(tmp_path, monkeypatch):
+    fleet = Fleet(28, faults=20)
+    fleet.write(tmp_path)
+    found, _ = find([tmp_path])
+    alone = list(read_all(found))
+    monkeypatch.setattr(files, "WORTH_IT", 2)
+    monkeypatch.setattr(files, "AT_ONCE", 5)
+    monkeypatch.setattr(files, "processes", lambda: 2)
+    assert list(read_all(found)) == alone
+    assert {type(one) for one in alone} == {Run, Unread}
+
+
+def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
+    named(tmp_path, "a.json")
+    (file,), _ = find([tmp_path])
+    run = read(file)
+    document = json.loads(TEXT)
+    (gpu,) = run.gpus
+    assert (run.command, run.complete, run.problems) == ("smoke", True, ())
+    assert dict(run.software)["driver"] == "580.159.04"
+    assert (gpu.ordinal, gpu.model.name, gpu.link) == (0, A10.name, (5, 16))
+    assert gpu.uuid == document["facts"]["cuda.devices"]["value"][0]["uuid"]
+    assert [rate.value for rate in gpu.rates] == [row["value"] for row in document["measurements"]]
+    assert [rate.what.name for rate in gpu.rates][1] == "bf16 8192x8192x8192 NT settled"
+    assert gpu.rates[1].readings[0] == document["measurements"][1]["telemetry"]["sm_clock_mhz"]
+
+
+def test_rates_that_are_none_are_left_out(tmp_path):
+    odd = TEXT
+    for value in ("0", "-1.5", "NaN", "Infinity"):
+        rate = json.loads(odd)["measurements"][["0", "-1.5", "NaN", "Infinity"].index(value)]["value"]
+        odd = odd.replace(f'"value": {rate},', f'"value": {value},')
+    path = tmp_path / "odd.json"
+    path.write_text(odd)
+    (file,), _ = find([path])
+    assert read(file).gpus[0].rates == ()
+
+
+def test_the_synthetic_records_are_like_real_ones(valid):
+    valid(json.loads(TEXT))
+    pieces, rows = typical(A10)
+    assert len(rows) == 4
+    assert 15_000 < len("".join(pieces)) < 40_000
