@@ -1,6 +1,7 @@
 """scripts/slurm, submitted to a real Slurm whose nodes are processes of this machine, with stand-ins for their GPUs."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = [
 ]
 
 HEALTH_CHECK = slurm.ROOT / "scripts/slurm/health-check"
+NCCL = slurm.ROOT / "scripts/slurm/nccl.sbatch"
 SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
 GPUS = {"gpu1": 1, "gpu2": 2, "gpu3": 1, "gpu4": 1}
 HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
@@ -93,6 +95,14 @@ def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_
     assert "fabric-manager" in " ".join(problems(found["gpu2.json"]))
     assert problems(found["gpu3.json"]) >= {"gpu-required"}
     assert "not installed, and no network" in (nodes.results(job) / "gpu4.log").read_text()
+    report = nodes.output(job)
+    assert re.findall(r"^(BROKEN|MISSING) +(\S+)", report, re.MULTILINE) == [
+        ("BROKEN", "gpu2"),
+        ("BROKEN", "gpu3"),
+        ("MISSING", "gpu4"),
+    ]
+    assert re.search(r"^healthy +1 of 4 nodes", report, re.MULTILINE)
+    assert "fabric-manager-down" in report
 
 
 def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nodes, machine):
@@ -115,6 +125,7 @@ def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nod
         assert problems(found[f"{name}.json"]) == {"interrupted"}
         assert "torch-missing" in problems(found[f"{name}-2.json"])
         assert found[f"{name}-2.json"]["facts"]["request.node"]["value"] == name
+    assert re.search(r"^BROKEN +gpu\[1-2\] +gpu-required", nodes.output(job), re.MULTILINE), "of the second attempt"
 
 
 def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
@@ -137,6 +148,7 @@ def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
     assert nodes.ended(job)[0] == "FAILED"
     assert problems(records(nodes.results(job))["gpu1.json"]) == {"interrupted"}
     assert "a minute left" in nodes.output(job)
+    assert "interrupted" in nodes.output(job)
 
 
 def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
@@ -151,6 +163,7 @@ def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
     nodes.ask("scancel", "--signal=TERM", job)
     assert nodes.ended(job)[0] == "FAILED"
     assert set(records(nodes.results(job))) == {"gpu1.json"}
+    assert re.search(r"^MISSING +gpu2 ", nodes.output(job), re.MULTILINE)
 
 
 def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(nodes, machine):
@@ -185,3 +198,17 @@ def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu(nodes, machine):
     free = nodes.submit("--nodelist=gpu1", "--wrap", f"touch {nodes.folder}/ran")
     assert nodes.ended(free)[0] == "COMPLETED"
     assert (nodes.folder / "ran").exists()
+
+
+def test_ranks_of_two_nodes_meet_and_the_first_one_leaves_a_record(nodes, machine, valid):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", shell=machine(None, cards=False))
+    options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "1", "-w", "0"]
+    job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
+    assert nodes.ended(job) == ("COMPLETED", "0:0"), nodes.output(job)
+    ((name, record),) = records(nodes.results(job)).items()
+    valid(record)
+    assert name.startswith("collectives-")
+    assert record["verdict"] == "healthy"
+    assert record["measurements"][0]["ranks"] == 2
+    assert (nodes.results(job) / "gpu2.log").exists()
