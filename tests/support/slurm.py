@@ -1,7 +1,7 @@
 """A real Slurm on this machine: slurmctld, and a slurmd for each of its nodes, with GPUs that are only counted.
 
 Everything lies in one folder, and runs as the user who runs the tests. On a node `pixi` and `nvidia-smi` are
-stand-ins (tests/workspace/stand_ins/clusters): files of `nodes` say what a node has.
+stand-ins (tests/gpusmoke/clusters/stand_ins): files of `nodes` say what a node has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STAND_INS = ROOT / "tests/workspace/stand_ins/clusters"
+STAND_INS = ROOT / "tests/gpusmoke/clusters/stand_ins"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue")
 SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE_SECONDS = 40
@@ -54,7 +54,7 @@ KillWait=5
 ReturnToService=2
 HealthCheckProgram={folder}/health
 HealthCheckInterval=1
-HealthCheckNodeState=IDLE
+HealthCheckNodeState=IDLE,CYCLE
 Prolog={folder}/prolog
 PrologFlags=Alloc
 PartitionName=all Nodes=ALL Default=YES MaxTime=60
@@ -197,9 +197,11 @@ class Slurm:
                     found += [process] if all(any(word in part for part in command) for word in words) else []
         return found
 
-    def node_is(self, name: str, *, cuda: str | None = None, shell: Sequence[str] = (), busy: str | None = None) -> None:
-        """What the driver of a node runs, shell lines before the kit starts there, and who has its GPU."""
-        contents = {"": "\n".join(shell) or None, ".cuda": cuda, ".busy": busy, ".environment": None}
+    def node_is(
+        self, name: str, *, cuda: str | None = None, before: Sequence[str] = (), busy: str | None = None
+    ) -> None:
+        """What the driver of a node runs, the lines of a shell before the kit starts there, and who has its GPU."""
+        contents = {"": "\n".join(before) or None, ".cuda": cuda, ".busy": busy, ".environment": None}
         for suffix, content in contents.items():
             path = self.nodes / f"{name}{suffix}"
             path.unlink(missing_ok=True)

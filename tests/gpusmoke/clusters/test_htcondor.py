@@ -1,6 +1,7 @@
-"""scripts/htcondor/smoke.sub, read by HTCondor's own bindings: the jobs that it makes, and the machines that they match."""
+"""scripts/htcondor/smoke.sub, read by HTCondor's own bindings: the jobs that it makes, and machines that they match."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -41,7 +42,13 @@ def machine(name="gpu01.example.org", gpus=8, driver=13.0, capability=9.0):
     properties = f"[ Capability = {capability}; DriverVersion = {driver} ]"
     ids = [f"GPUs_GPU_{number}" for number in range(gpus)]
     told = {"Machine": f'"{name}"', "Arch": '"X86_64"', "OpSys": '"LINUX"', "Disk": 10**9, "Memory": 10**6, "Cpus": 64}
-    told |= {"Requirements": "true", "HasFileTransfer": "true", "HasContainer": "true", "HasDockerURL": "true", "GPUs_DriverVersion": driver}
+    told |= {
+        "Requirements": "true",
+        "HasFileTransfer": "true",
+        "HasContainer": "true",
+        "HasDockerURL": "true",
+        "GPUs_DriverVersion": driver,
+    }
     told |= {"AvailableGPUs": "{" + ",".join(ids) + "}"} | dict.fromkeys(ids, properties)
     return classad.ClassAd("[" + "; ".join(f"{name} = {value}" for name, value in told.items()) + "]")
 
@@ -96,6 +103,19 @@ def test_a_machine_that_lacks_something_is_not_matched(jobs, lacks, words):
     job, _ = jobs(**words)
     assert fits(job, machine())
     assert not fits(job, machine(**lacks))
+
+
+def test_the_list_of_nodes_and_the_words_that_are_shown_are_those_of_the_file():
+    head, page = (path.read_text(encoding="utf-8") for path in (SUBMIT, ROOT / "docs/clusters.md"))
+    listing = r"condor_status -constraint '(.+)' -af:, (\w+) (\w+) > nodes.txt"
+    (shown,) = re.findall(listing, page)
+    assert re.findall(listing, head) == [shown]
+    constraint = classad.ExprTree(shown[0])
+    there = {"PartitionableSlot": True, "TotalGPUs": 8}
+    assert constraint.eval(classad.ClassAd(there)) is True
+    assert constraint.eval(classad.ClassAd(there | {"TotalGPUs": 0})) is False
+    for name in re.findall(r"\b([A-Z]+)=", "\n".join(re.findall(r"^condor_submit .*", page, re.MULTILINE))):
+        assert f"$({name}" in head, name
 
 
 def test_requirements_that_are_set_twice_are_the_second_ones(jobs):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-STAND_INS = ROOT / "tests/workspace/stand_ins/clusters"
+STAND_INS = ROOT / "tests/gpusmoke/clusters/stand_ins"
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a shell script, for clusters with Linux")
 TOOLS = ("awk", "bash", "cat", "dirname", "env", "mkdir", "sed", "sort", "timeout", "uname")
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 import sys
 
 import pytest
@@ -18,6 +20,8 @@ pytestmark = [
 ]
 
 HEALTH_CHECK = slurm.ROOT / "scripts/slurm/health-check"
+UNFIT = "node configuration is not available|Invalid node name specified"
+PAGE = slurm.ROOT / "docs/clusters.md"
 NCCL = slurm.ROOT / "scripts/slurm/nccl.sbatch"
 SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
 GPUS = {"gpu1": 1, "gpu2": 2, "gpu3": 1, "gpu4": 1}
@@ -47,9 +51,7 @@ def nodes(cluster):
             cluster.ask("scontrol", "update", f"nodename={name}", "state=resume")
             cluster.crash(name)  # Slurm waits for a word from it
         cluster.boot(name)
-    slurm.wait_for(
-        lambda: cluster.states() == ["idle"] * len(GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}"
-    )
+    slurm.wait_for(lambda: cluster.states() == ["idle"] * len(GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}")
     return cluster
 
 
@@ -66,13 +68,46 @@ def working(cluster, count):
     slurm.wait_for(lambda: len(cluster.processes("gpusmoke.workers.child")) == count, cluster.logs)
 
 
+def shown(program):
+    """The lines of the page and of the scripts' heads that begin with a program of Slurm, without what is a comment."""
+    texts = [path.read_text(encoding="utf-8") for path in (PAGE, *sorted(SMOKE.parent.iterdir()))]
+    lines = re.findall(rf"(?m)^(?:#     )?(?:\w+=\S+ )?({program} .*)$|`({program} [^`]+)`", "\n".join(texts))
+    return [re.split(r"  +#?", first or second)[0] for first, second in lines]
+
+
+def test_slurm_takes_every_option_that_is_shown(nodes):
+    """These nodes have other names, and no eight GPUs: Slurm says so once it has understood what it is asked for."""
+    lines = [*shown("sbatch"), *shown("srun")]
+    assert len(lines) >= 8
+    for line in lines:
+        program, *words = shlex.split(line)
+        done = subprocess.run(
+            [program, "--test-only", *words],
+            env=nodes.environ,
+            cwd=slurm.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0 or re.search(UNFIT, done.stderr), (line, done.stderr)
+
+
+def test_the_settings_that_are_shown_are_those_that_were_tried(nodes):
+    (block,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    tried = dict(line.split("=", 1) for line in slurm.CONFIG.split())
+    settings = dict(line.split("=", 1) for line in block.splitlines() if not line.startswith("#"))
+    assert settings.keys() == {name for name in tried if name.startswith("HealthCheck")}
+    assert settings["HealthCheckNodeState"] == tried["HealthCheckNodeState"]
+    assert f"`PrologFlags={tried['PrologFlags']}`" in PAGE.read_text(encoding="utf-8")
+
+
 def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_where_one_is_broken(
     nodes, machine, valid
 ):
-    nodes.node_is("gpu1", cuda="13.0", shell=machine("", HEALTHY))
-    nodes.node_is("gpu2", cuda="12.8", shell=machine("cuInit = 802", NO_TORCH))
-    nodes.node_is("gpu3", shell=machine(None, NO_TORCH))
-    nodes.node_is("gpu4", cuda="14.1", shell=["echo 'not installed, and no network' >&2", "exit 1"])
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", HEALTHY))
+    nodes.node_is("gpu2", cuda="12.8", before=machine("cuInit = 802", NO_TORCH))
+    nodes.node_is("gpu3", before=machine(None, NO_TORCH))
+    nodes.node_is("gpu4", cuda="14.1", before=["echo 'not installed, and no network' >&2", "exit 1"])
     # What a node has not, it does not get: --exclusive gives all that is there.
     job = nodes.submit("--nodes=4", "--exclusive", str(SMOKE), "--seconds", "1")
     state, code = nodes.ended(job)
@@ -107,11 +142,11 @@ def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_
 
 def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nodes, machine):
     for name in ("gpu1", "gpu2"):
-        nodes.node_is(name, cuda="13.0", shell=machine("", WAITING))
+        nodes.node_is(name, cuda="13.0", before=machine("", WAITING))
     job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
     working(nodes, 2)
     for name in ("gpu1", "gpu2"):
-        nodes.node_is(name, cuda="13.0", shell=machine("", NO_TORCH))
+        nodes.node_is(name, cuda="13.0", before=machine("", NO_TORCH))
     nodes.ask("scontrol", "requeue", job)
     first = nodes.results(job) / "gpu1.json"
     slurm.wait_for(lambda: first.exists() and first.read_text(), nodes.logs)
@@ -129,7 +164,7 @@ def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nod
 
 
 def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
-    nodes.node_is("gpu1", cuda="13.0", shell=machine("", WAITING))
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", WAITING))
     job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
     working(nodes, 1)
     nodes.ask("scancel", job)
@@ -141,7 +176,7 @@ def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
 
 def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
     """Slurm counts in minutes; so its signal is sent by hand."""
-    nodes.node_is("gpu1", cuda="13.0", shell=machine("", WAITING))
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", WAITING))
     job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
     working(nodes, 1)
     nodes.ask("scancel", "--batch", "--signal=USR1", job)
@@ -153,7 +188,7 @@ def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
 
 def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
     for name in ("gpu1", "gpu2"):
-        nodes.node_is(name, cuda="13.0", shell=machine("", WAITING))
+        nodes.node_is(name, cuda="13.0", before=machine("", WAITING))
     job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
     working(nodes, 2)
     nodes.crash("gpu2")
@@ -168,10 +203,10 @@ def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
 
 def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(nodes, machine):
     broken = machine("cuInit = 802", NO_TORCH)
-    nodes.node_is("gpu1", cuda="13.0", shell=broken)
-    nodes.node_is("gpu2", cuda="13.0", shell=broken, busy="4711")
-    nodes.node_is("gpu3", shell=["echo 'no such file server' >&2", "exit 2"])
-    nodes.node_is("gpu4", cuda="13.0", shell=broken)
+    nodes.node_is("gpu1", cuda="13.0", before=broken)
+    nodes.node_is("gpu2", cuda="13.0", before=broken, busy="4711")
+    nodes.node_is("gpu3", before=["echo 'no such file server' >&2", "exit 2"])
+    nodes.node_is("gpu4", cuda="13.0", before=broken)
     job = nodes.submit("--nodelist=gpu4", "--wrap", "sleep 600")
     slurm.wait_for(lambda: nodes.about("job", job)["JobState"] == "RUNNING", nodes.logs)
     nodes.hook("health", HEALTH_CHECK)
@@ -186,7 +221,7 @@ def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(n
 
 
 def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu(nodes, machine):
-    nodes.node_is("gpu2", cuda="13.0", shell=machine("devices = 2", NO_TORCH))
+    nodes.node_is("gpu2", cuda="13.0", before=machine("devices = 2", NO_TORCH))
     nodes.hook("prolog", HEALTH_CHECK)
     job = nodes.submit("--nodelist=gpu2", "--gpus-per-node=1", "--wrap", f"touch {nodes.folder}/ran")
     slurm.wait_for(lambda: "drain" in nodes.states()[1], nodes.logs)
@@ -202,7 +237,7 @@ def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu(nodes, machine):
 
 def test_ranks_of_two_nodes_meet_and_the_first_one_leaves_a_record(nodes, machine, valid):
     for name in ("gpu1", "gpu2"):
-        nodes.node_is(name, cuda="13.0", shell=machine(None, cards=False))
+        nodes.node_is(name, cuda="13.0", before=machine(None, cards=False))
     options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "1", "-w", "0"]
     job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
     assert nodes.ended(job) == ("COMPLETED", "0:0"), nodes.output(job)
