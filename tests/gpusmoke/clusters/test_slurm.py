@@ -70,8 +70,10 @@ def working(cluster, count):
 
 def shown(program):
     """The lines of the page and of the scripts' heads that begin with a program of Slurm, without what is a comment."""
-    texts = [path.read_text(encoding="utf-8") for path in (PAGE, *sorted(SMOKE.parent.iterdir()))]
-    lines = re.findall(rf"(?m)^(?:#     )?(?:\w+=\S+ )?({program} .*)$|`({program} [^`]+)`", "\n".join(texts))
+    page = PAGE.read_text(encoding="utf-8")
+    heads = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SMOKE.parent.iterdir()))
+    lines = re.findall(rf"(?m)^({program} .*)$|`({program} [^`]+)`", page)
+    lines += re.findall(rf"(?m)^#     (?:\w+=\S+ )?({program} .*)()$", heads)
     return [re.split(r"  +#?", first or second)[0] for first, second in lines]
 
 
