@@ -215,6 +215,10 @@ def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(n
     slurm.wait_for(lambda: nodes.states()[0] == "drained", nodes.logs)
     assert nodes.reason("gpu1").startswith("gpusmoke: fabric-manager-down gpu-required torch-missing [")
     slurm.wait_for(lambda: nodes.environments("gpu3"), nodes.logs)
+    # Pixi's own exit code is 1 where it refuses an environment, and a run that was ended from outside has a record.
+    for otherwise in (["exit 1"], ["echo '{}' >$GPUSMOKE_HEALTH/gpu3.json", "exit 130"]):
+        nodes.node_is("gpu3", before=otherwise)
+        slurm.wait_for(lambda: len(nodes.environments("gpu3")) > 1, nodes.logs)
     nodes.ask("scancel", job)
     assert [state.rstrip("*+") for state in nodes.states()][1:3] == ["idle", "idle"]
     assert nodes.environments("gpu2") == nodes.environments("gpu4") == []
