@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 STAND_INS = ROOT / "tests/gpusmoke/clusters/stand_ins"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue")
 SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-DEADLINE_SECONDS = 40
+DEADLINE_SECONDS = 100  # where other tests take the processors
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT")
 
 # Timers as short as Slurm takes them. A requeued job waits until the credential of its first life has expired.
