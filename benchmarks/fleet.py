@@ -36,7 +36,7 @@ for path in pathlib.Path(sys.argv[1]).rglob("*.json"):
     except ValueError:
         pass
 """
-INTERVAL_SECONDS = 0.02
+INTERVAL_SECONDS = 0.1
 DEADLINE_SECONDS = 600
 
 
@@ -49,7 +49,7 @@ class Taken(NamedTuple):
 
 
 def memory(pid: int) -> float:
-    """The memory of a process and its children in MB; what they share is counted once (Pss), none where it has ended."""
+    """The memory of a process and its children in MB, where what they share counts once (Pss); 0 if it has ended."""
     found = 0.0
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

@@ -81,7 +81,7 @@ def compiled(schema: dict[str, Json]) -> Check:
 
     Raises KeyError where the schema uses a keyword that is not understood here.
     """
-    checks = [CHECKS[keyword](wanted) for keyword, wanted in schema.items() if keyword not in IGNORED]
+    checks = [CHECKS[keyword](wanted) for keyword, wanted in checked(schema).items()]
     if len(checks) == 1:
         return checks[0]
 
@@ -100,9 +100,19 @@ def definition(name: str) -> Check:
     return compiled(record_schema()["$defs"][name.removeprefix("#/$defs/")])
 
 
+def checked(schema: dict[str, Json]) -> dict[str, Json]:
+    """What of a schema can be followed or not."""
+    return {keyword: wanted for keyword, wanted in schema.items() if keyword not in IGNORED}
+
+
 def exact_types(wanted: Json) -> set[type]:
     """The types of Python that decide by themselves."""
     return set().union(*(EXACT[name] for name in (wanted if isinstance(wanted, list) else [wanted])))
+
+
+def enough(schema: dict[str, Json]) -> set[type]:
+    """The types that are right without a closer look: of a schema that asks for more than a type there are none."""
+    return exact_types(schema["type"]) if checked(schema).keys() == {"type"} else set()
 
 
 def _type(wanted: Json) -> Check:
@@ -137,11 +147,11 @@ def _required(names: list[str]) -> Check:
 
 
 def _properties(schemas: dict[str, Json]) -> Check:
-    checks = [(name, compiled(schema)) for name, schema in schemas.items()]
+    checks = [(name, enough(schema), compiled(schema)) for name, schema in schemas.items() if checked(schema)]
 
     def check(value: Json) -> Wrong | None:
-        for name, one in checks if isinstance(value, dict) else ():
-            if name in value and (wrong := one(value[name])) is not None:
+        for name, exact, one in checks if isinstance(value, dict) else ():
+            if name in value and type(held := value[name]) not in exact and (wrong := one(held)) is not None:
                 return wrong.below(repr(name))
         return None
 
@@ -161,7 +171,7 @@ def _values(schema: dict[str, Json]) -> Check:
 
 
 def _items(schema: dict[str, Json]) -> Check:
-    one, exact = compiled(schema), exact_types(schema["type"]) if schema.keys() == {"type"} else set()
+    one, exact = compiled(schema), enough(schema)
 
     def check(value: Json) -> Wrong | None:
         if not isinstance(value, list) or (exact and exact.issuperset(map(type, value))):
@@ -196,7 +206,7 @@ def _pattern(pattern: str) -> Check:
 
 
 CHECKS: dict[str, Callable[[Json], Check]] = {
-    "$ref": lambda name: lambda value: definition(name)(value),
+    "$ref": definition,
     "type": _type,
     "enum": _one_of,
     "const": lambda wanted: _one_of([wanted]),

@@ -30,18 +30,18 @@ examples:
 
 
 def nodes(text: str) -> list[str]:
-    """The nodes that should have left a record."""
+    """The nodes that should have left a record. Raises UsageError where that can't be told."""
     try:
         if text.startswith("@"):
             lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
             text = ",".join(line.partition("#")[0] for line in lines)
         names = hostlist.expand(text)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text[1:]} can't be read: {error.strerror}") from None
+        raise UsageError(f"--expect: {text[1:]} can't be read: {error.strerror}") from None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise UsageError(f"--expect: {error}") from None
     if not names:
-        raise argparse.ArgumentTypeError(f"{text!r:.40} names no node")
+        raise UsageError(f"--expect: {text!r:.40} names no node")
     return names
 
 
@@ -50,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("records", type=Path, nargs="+", metavar="PATH", help="folders of records, or records")
     parser.add_argument(
         "--expect",
-        type=nodes,
         metavar="NODELIST",
         help="the nodes that should be there, as Slurm writes them (a[01-03,7],b), or @FILE with one on each line",
     )
@@ -62,16 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Record:
     """Read and judge all records. Raises UsageError where there are none."""
     write = page_writer() if args.html else None  # what it needs may be missing: known before all is read
-    session = Session("fleet", all=args.all, expected=args.expect and hostlist.fold(args.expect))
+    expected = None if args.expect is None else nodes(args.expect)
+    session = Session("fleet", all=args.all, expected=expected and hostlist.fold(expected))
     files, unread = find(args.records)
     if not files and not unread:
         raise UsageError(f"no record was found in {', '.join(map(str, args.records))}")
     with uncollected():
-        read = fleet([*read_all(files), *unread], args.expect)
+        read = fleet([*read_all(files), *unread], expected)
         measured = groups(read.nodes)
         lines = rules.judge(read, measured)
         shown = tables.facts(read, lines, rules.states(read, lines), measured, versions(read.nodes))
-    counted = {"fleet.size": Fact(max(len(files) + len(unread), len(args.expect or ())), "files and expected nodes")}
+    counted = {"fleet.size": Fact(max(len(files) + len(unread), len(expected or ())), "files and expected nodes")}
     session.facts = session.facts.with_facts(counted | shown)
     record = session.record(lambda _: [line.finding for line in lines])
     if write is not None:

@@ -90,7 +90,7 @@ def page_writer() -> Callable[[Record, Path], None]:
         if missing not in PACKAGES:
             raise
         raise UsageError(
-            f"report --html draws with {' and '.join(PACKAGES)}, and this Python lacks {missing}: "
+            f"--html draws with {' and '.join(PACKAGES)}, and this Python lacks {missing}: "
             f"pip install {' '.join(PACKAGES)}"
         ) from None
     return write

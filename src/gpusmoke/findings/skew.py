@@ -36,13 +36,16 @@ class Version(NamedTuple):
 
 def versions(nodes: Mapping[str, Node]) -> dict[str, list[Version]]:
     """Every version of everything that ran, that of most nodes first."""
-    found: dict[str, dict[str, list[str]]] = {}
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}  # few: most nodes run the same
     for node in nodes.values():
-        for what, version in node.software.items():
-            found.setdefault(what, {}).setdefault(version, []).append(node.name)
+        alike.setdefault(tuple(node.software.items()), []).append(node.name)
+    found: dict[str, dict[str, list[str]]] = {}
+    for ran, names in alike.items():
+        for what, version in ran:
+            found.setdefault(what, {}).setdefault(version, []).extend(names)
     return {
         what: sorted(
-            (Version(what, version, tuple(names)) for version, names in held.items()),
+            (Version(what, version, tuple(sorted(names, key=in_order))) for version, names in held.items()),
             key=lambda one: (-len(one.nodes), one.version),
         )
         for what, held in found.items()

@@ -91,8 +91,8 @@ def slow(group: Group) -> Iterator[Slow]:
 def typical_readings(group: Group) -> tuple[float | None, ...]:
     """The median of each reading, and the throttle reasons that half of the GPUs have seen."""
     found = list[float | None]()
-    for at in range(len(READINGS)):
-        known = [value for one in group.measured if (value := one.rate.readings[at]) is not None]
+    for column in zip(*(one.rate.readings for one in group.measured), strict=True):
+        known = [value for value in column if value is not None]
         found.append(median(known) if known else None)
     bits = Counter[int]()
     for reasons, count in Counter(one.rate.readings[THROTTLING] for one in group.measured).items():

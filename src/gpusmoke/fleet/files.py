@@ -137,6 +137,7 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # nor later, for as long as they are there
         if was_on:
             gc.enable()
 

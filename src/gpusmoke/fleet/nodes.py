@@ -39,7 +39,7 @@ class Node(NamedTuple):
     @property
     def software(self) -> dict[str, str]:
         """What ran on it, and its version, by the newest run that tells it."""
-        return {what: version for run in reversed(self.latest) for what, version in run.software}
+        return dict(pair for run in reversed(self.latest) for pair in run.software)
 
     @property
     def complete(self) -> bool:

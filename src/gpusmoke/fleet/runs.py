@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple, TypeVar
 
-from gpusmoke.facts import Facts
+from gpusmoke.facts import Facts, Json
 from gpusmoke.findings.causes import others
 from gpusmoke.findings.comparable import Card, Row, driver_version, is_product, key, name_of, pixi_environment
 from gpusmoke.findings.health import number, nvml_row
@@ -88,6 +88,7 @@ class Run(NamedTuple):
         return self.complete and not self.problems
 
 
+KNOWN: dict[tuple[Json, ...], What] = {}
 Same = TypeVar("Same")
 
 
@@ -109,7 +110,7 @@ def run(record: Record, path: str, name: str) -> Run:
         problems=told(record, "problem") if record.complete else (),
         warnings=told(record, "warning"),
         software=shared(tuple(software(record))),
-        gpus=tuple(gpu(record, ordinal) for ordinal in ordinals(record)),
+        gpus=tuple(gpus(record)),
     )
 
 
@@ -133,23 +134,21 @@ def software(record: Record) -> Iterator[tuple[str, str]]:
             yield what, version
 
 
-def devices(facts: Facts) -> dict[int, Row]:
-    """What CUDA says of each GPU, by its ordinal."""
-    rows = ((row.get("ordinal"), row) for row in facts.rows("cuda.devices"))
-    return {ordinal: row for ordinal, row in rows if isinstance(ordinal, int)}
+def gpus(record: Record) -> Iterator[Gpu]:
+    """The GPUs that the run saw, in the order of their ordinals."""
+    facts = record.facts
+    devices = {row["ordinal"]: row for row in facts.rows("cuda.devices") if isinstance(row.get("ordinal"), int)}
+    measured: dict[int, list[Row]] = {}
+    for row in record.measurements:
+        if row["gpu"] is not None:
+            measured.setdefault(int(row["gpu"]), []).append(row)
+    for ordinal in sorted({*devices, *measured}):
+        yield gpu(facts, ordinal, devices.get(ordinal, {}), measured.get(ordinal, []))
 
 
-def ordinals(record: Record) -> list[int]:
-    """The GPUs that the run saw."""
-    measured = (row["gpu"] for row in record.measurements)
-    return sorted({*devices(record.facts), *(int(one) for one in measured if one is not None)})
-
-
-def gpu(record: Record, ordinal: int) -> Gpu:
-    """One GPU of a record."""
-    facts, mine = record.facts, [row for row in record.measurements if row["gpu"] == ordinal]
-    device = devices(facts).get(ordinal, {})
-    name = device.get("name") or next((row["device"] for row in mine), "a GPU")
+def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
+    """One GPU: what CUDA says of it, and what was measured."""
+    name = device.get("name") or next((row["device"] for row in rows), "a GPU")
     uuid = device["uuid"] if isinstance(device.get("uuid"), str) else None
     nvml = nvml_row(facts, uuid)
     model = Model(str(name), str(device.get("multiprocessors")), nvml.get("mig_mode") == 1)
@@ -160,7 +159,7 @@ def gpu(record: Record, ordinal: int) -> Gpu:
         settings=shared(tuple(number(nvml, name) for name in SETTINGS)),
         link=shared(link(facts, ordinal, nvml)),
         others=others(facts, Card(ordinal, *model, uuid)),
-        rates=tuple(rates(mine)),
+        rates=tuple(map(rate, filter(is_rate, rows))),
     )
 
 
@@ -172,10 +171,20 @@ def link(facts: Facts, ordinal: int, nvml: Row) -> tuple[float | None, float | N
     return None, number(nvml, "pcie_width")
 
 
-def rates(rows: list[Row]) -> Iterator[Rate]:
-    """The rates of one GPU, of which others may be the measure; one that is no number above zero is left out."""
-    for row in rows:
-        if row["value"] > 0 and math.isfinite(row["value"]):
-            told = repr((*key(row), row["method"], row["unit"]))
-            what = What(told, name_of(row), row["quantity"], row["regime"], row["unit"])
-            yield Rate(shared(what), float(row["value"]), tuple(number(row["telemetry"], name) for name in READINGS))
+def is_rate(row: Row) -> bool:
+    """Whether others may be measured by it: no rate is 0, less, or without end."""
+    return 0 < float(row["value"]) < math.inf
+
+
+def rate(row: Row) -> Rate:
+    """One measurement."""
+    telemetry = row["telemetry"]
+    return Rate(what(row), float(row["value"]), tuple(map(telemetry.get, READINGS)))
+
+
+def what(row: Row) -> What:
+    """What was measured, which is the same object for the same."""
+    told = (*key(row), row["method"], row["unit"])
+    if told not in KNOWN:
+        KNOWN[told] = What(repr(told), name_of(row), row["quantity"], row["regime"], row["unit"])
+    return KNOWN[told]

@@ -213,6 +213,7 @@ def test_fewer_gpus_are_told_where_most_nodes_have_more():
     runs = healthy(6, gpu(0), gpu(1))
     assert told([*runs, run("a", gpu(0))]) == [("fewer-gpus", ("a",))]
     assert told([*runs, run("a", gpu(0), gpu(1), gpu(2))]) == []  # more are no fault
+    assert told([*runs, run("a", gpu(0), complete=False)]) == [("node-interrupted", ("a",))]  # it saw no more yet
     assert told([*runs, *healthy(3, gpu(0), start=7)]) == []  # a third of the nodes is no exception
 
 
@@ -243,6 +244,25 @@ def test_an_interruption_before_makes_no_node_flaky_and_a_problem_does():
     assert told([once, *(one._replace(**later) for one in healthy(3))]) == []
     once = once._replace(complete=True, problems=(Told("ecc-errors", 0, "Errors."),))
     assert told([once, *(one._replace(**later) for one in healthy(3))]) == [("node-flaky", ("n1",))]
+
+
+def test_a_node_that_is_broken_again_is_not_called_flaky():
+    wrong = (Told("ecc-errors", 0, "Errors."),)
+    both = [run("a", gpu(), problems=wrong, started=f"2026-11-2{day}T10:00:00Z") for day in (5, 6)]
+    assert told([*healthy(3), *both]) == [("node-broken", ("a",))]
+
+
+def test_of_two_commands_the_newer_rate_and_version_count():
+    old = {"command": "bench", "started": "2026-11-25T10:00:00Z", "software": (("driver", "570.1"), ("nvcc", "13"))}
+    slow_once = [*healthy(3), run("a", gpu(rate=50.0), **old), run("a", gpu())]
+    assert told(slow_once) == []
+    read = fleet(slow_once)
+    assert read.nodes["a"].software == {"driver": "580.1", "nvcc": "13", "PyTorch": "2.13"}
+    slow_now = [*healthy(3), run("a", gpu(), **old), run("a", gpu(rate=50.0))]
+    assert told(slow_now) == [("slower-than-fleet", ("a",))]
+    # A newer run that measures nothing leaves the rates as they are.
+    doctor = run("a", gpu()._replace(rates=()), command="doctor", started="2026-11-27T10:00:00Z")
+    assert told([*healthy(3), run("a", gpu(rate=50.0)), doctor]) == [("slower-than-fleet", ("a",))]
 
 
 def test_the_state_of_a_node_is_the_worst_that_is_told_of_it():

@@ -169,6 +169,15 @@ def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
     assert gpu.rates[1].readings[0] == document["measurements"][1]["telemetry"]["sm_clock_mhz"]
 
 
+def test_what_another_method_measured_is_something_else(tmp_path):
+    named(tmp_path, "a.json")
+    (tmp_path / "b.json").write_text(TEXT.replace('"method": 1', '"method": 2'))
+    found, _ = find([tmp_path])
+    one, other = (read(file).gpus[0].rates[0].what for file in found)
+    assert one != other
+    assert one._replace(key=other.key) == other
+
+
 def test_rates_that_are_none_are_left_out(tmp_path):
     odd = TEXT
     for value in ("0", "-1.5", "NaN", "Infinity"):

@@ -94,6 +94,7 @@ def test_folding_does_not_depend_on_the_order(names):
 def test_a_folded_list_is_short():
     assert fold(f"node{number:05}" for number in range(1, 10001)) == "node[00001-10000]"
     assert fold(["n7", "n07", "n9", "n10", "n11", "login"]) == "login,n[7,9,07,10-11]"
+    assert fold(["n0", "n9", "n10"]) == "n[0,9-10]"
 
 
 @given(st.lists(st.text(max_size=8), max_size=8))
