@@ -86,6 +86,8 @@ def execute(name: str, arguments: Sequence[str]) -> int:
     if isinstance(record, str):  # an answer that is about no machine
         sys.stdout.write(record)
         return HEALTHY
+    if getattr(args, "node", None) is not None:
+        record = record.made_by(args.node)
     from gpusmoke.presentation.terminal import show
 
     saved, unsaved = save(record, args.results) if "results" in args else (None, None)
@@ -133,7 +135,11 @@ def save(record: Record, folder: Path) -> tuple[Path | None, UsageError | None]:
 
 
 def interrupt(_number: int, _frame: object) -> None:
-    """CI cancels with SIGTERM: keep what was measured, as for Ctrl-C."""
+    """CI and Slurm cancel with SIGTERM: keep what was measured, as for Ctrl-C.
+
+    Only the first one counts: Pixi passes on what Slurm has sent to both, and a second must not take the record away.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from gpusmoke import __version__
 from gpusmoke.errors import HEALTHY, INTERRUPTED, PROBLEM, UsageError
-from gpusmoke.facts import Facts, Json
+from gpusmoke.facts import Fact, Facts, Json
 from gpusmoke.findings import Finding, problems
 from gpusmoke.schema import mismatch, record_check
 
 SCHEMA = "gpusmoke-record/1"
+NODE = "request.node"
 LIMIT_BYTES = 64 * 1024  # for each device that was measured, and each machine of a fleet
 SHORTEST_SERIES = 8
 # What facts and findings are cut to, in turn, where thinner series are not enough: characters a text, items a list.
@@ -45,6 +46,15 @@ class Record(NamedTuple):
         if not self.complete:
             return INTERRUPTED
         return HEALTHY if self.verdict == "healthy" else PROBLEM
+
+    def made_by(self, node: str) -> Record:
+        """The same record, with the name of the cluster's node that made it: the user asked for it to be told."""
+        return self._replace(facts=self.facts.with_facts({NODE: Fact(node, "command line")}))
+
+    @property
+    def stem(self) -> str:
+        """What its file is called: after its node where that is told, else after command and start."""
+        return self.facts.text(NODE) or f"{self.command}-{self.started.replace('-', '').replace(':', '')}"
 
     def to_json(self) -> dict[str, Json]:
         """The document that data/record.schema.json describes."""
@@ -116,10 +126,9 @@ def prepare(folder: Path) -> None:
 
 def write(record: Record, folder: Path) -> Path:
     """Write the record below `folder` under a name of its own and return the path; UsageError where that fails."""
-    stem = f"{record.command}-{record.started.replace('-', '').replace(':', '')}"
     prepare(folder)
     with told_which(folder):
-        return add(record, folder, stem)
+        return add(record, folder, record.stem)
 
 
 def add(record: Record, folder: Path, stem: str) -> Path:

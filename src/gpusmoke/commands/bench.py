@@ -175,18 +175,23 @@ def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
         raise UsageError("--search finds the fastest shape of one backend: name one with --backend")
 
 
-def measure(session: Session, request: Request, quiet: bool) -> None:
-    """Run one child per visible GPU, all at once, then one for copies between them; without a GPU one, on the CPU."""
+def measure(session: Session, request: Request, quiet: bool, patience: float = OVERHEAD_SECONDS) -> None:
+    """Run one child per visible GPU, all at once, then one for copies between them; without a GPU one, on the CPU.
+
+    `patience` is how many seconds they may take beyond those that the request asks for.
+    """
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
     refuse_what_does_not_fit(session.facts, request)
-    session.facts = session.facts.with_facts({"request.bench": Fact(vars(request), "command line")})
+    asked = {"request.bench": vars(request), "request.bench_deadline": request.seconds + patience}
+    session.facts = session.facts.with_facts({name: Fact(value, "command line") for name, value in asked.items()})
     progress = Progress(quiet)
-    with Crew("bench", request.seconds + OVERHEAD_SECONDS) as crew:
+    with Crew("bench", request.seconds + patience) as crew:
         for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
             crew.start(ordinal, {"ordinal": ordinal, **request.options()})
-        links = links_after(session, crew, progress, measure=True) if request.scope in LINKED else nullcontext()
-        with links:
+        hurried = patience < OVERHEAD_SECONDS
+        linked = request.scope in LINKED
+        with links_after(session, crew, progress, measure=True, hurried=hurried) if linked else nullcontext():
             session.wait_for(crew, progress)
 
 
@@ -202,7 +207,7 @@ def run(args: argparse.Namespace) -> Record:
         backends=args.backends,
         gpus=args.gpus,
     )
-    session = Session("bench", require_gpu=args.require_gpu, bench_deadline=request.seconds + OVERHEAD_SECONDS)
+    session = Session("bench", require_gpu=args.require_gpu)
     with session.interruptible():
         measure(session, request, quiet=args.json)
     return session.record(lambda facts: judge(facts, session.measurements))

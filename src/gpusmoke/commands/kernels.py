@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gpusmoke.commands.bench import OVERHEAD_SECONDS, Request, gpus, listed, measure, shapes
+from gpusmoke.commands.bench import Request, gpus, listed, measure, shapes
 from gpusmoke.commands.check import positive
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.findings.kernels import judge
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> Record:
         shapes=args.shape,
         gpus=args.gpus,
     )
-    session = Session("kernels", bench_deadline=request.seconds + OVERHEAD_SECONDS)
+    session = Session("kernels")
     with session.interruptible():
         measure(session, request, quiet=args.json)
     return session.record(lambda facts: judge(facts, session.measurements))

@@ -15,10 +15,13 @@ SILENCE_SECONDS = 30.0  # without a copy that has ended: a pair takes some hundr
 
 
 @contextlib.contextmanager
-def links_after(session: Session, crew: Crew, progress: Progress, measure: bool) -> Iterator[None]:
+def links_after(
+    session: Session, crew: Crew, progress: Progress, measure: bool, hurried: bool = False
+) -> Iterator[None]:
     """Have the copies made when the block, in which the crew works, has been left; of two GPUs that are well, at least.
 
-    Their child starts now, to import PyTorch meanwhile, and touches no GPU before it is told which ones.
+    Their child starts now, to import PyTorch meanwhile, and touches no GPU before it is told which ones. Where the run
+    is `hurried`, it has no more time than the crew has left.
     """
     seconds = min(SILENCE_SECONDS, crew.deadline_seconds)
     with contextlib.ExitStack() as stack:
@@ -31,5 +34,5 @@ def links_after(session: Session, crew: Crew, progress: Progress, measure: bool)
         gpus = [gpu for gpu, device in used.items() if device.startswith("cuda")]  # PyTorch may see none of them
         if links is not None and len(gpus) > 1:
             session.facts = session.facts.with_facts({"request.links_deadline": Fact(seconds, "the program itself")})
-            links.tell(gpus)
+            links.tell(gpus, crew.seconds_left if hurried else None)
             session.wait_for(links, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ class Session:
         self.measurements: list[dict[str, Json]] = []
         self._clock = time.monotonic()
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._clock
+
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
         """Keep what was gathered so far when Ctrl-C comes; the record is then not complete."""
@@ -54,7 +60,7 @@ class Session:
         return Record(
             command=self.command,
             started=self.started,
-            seconds=time.monotonic() - self._clock,
+            seconds=self.elapsed,
             complete=self.complete,
             facts=self.facts,
             findings=findings,
@@ -67,12 +73,27 @@ def add_markdown_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", action="store_true", help="print Markdown, for $GITHUB_STEP_SUMMARY")
 
 
+def node(text: str) -> str:
+    """A node's name, which becomes a file's."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{,119}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.60} is no name of a node: up to 120 letters, digits, '.', '_' and '-', no '.' or '-' first"
+        )
+    return text
+
+
 def add_results_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that write a record."""
+    """The options of commands that write a record; cli.py acts on them."""
     parser.add_argument(
         "--results",
         type=Path,
         default=Path("results"),
         metavar="FOLDER",
         help="where the record goes (default: results)",
+    )
+    parser.add_argument(
+        "--node",
+        type=node,
+        metavar="NAME",
+        help="call the record NAME.json and say in it that this node made it (default: no name of a machine)",
     )

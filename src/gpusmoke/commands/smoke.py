@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from gpusmoke.baseline import default_folder, judge_against
-from gpusmoke.commands.bench import OVERHEAD_SECONDS, Request, measure
+from gpusmoke.commands.bench import Request, measure
 from gpusmoke.commands.check import add_arguments as add_check_arguments
 from gpusmoke.commands.check import exercise, positive
 from gpusmoke.commands.compare import add_tolerance_argument
@@ -23,16 +23,28 @@ examples:
   pixi run smoke                     is this GPU there, right and fast?
   pixi run smoke --require-gpu       in CI: never green without a GPU
   pixi run -e cuda12 smoke --json    one environment; the record on standard output
+  pixi run smoke --quick             for health checks of a cluster: it ends within 55 s, whatever hangs
+  pixi run smoke --node gpu07 --results results/today   results/today/gpu07.json
 """
 DTYPES = ["bf16", "fp32"]
 SECONDS = 18.0
 SECONDS_ON_CPU = 6.0  # nothing there takes seconds to settle
+# With --quick, all that loads a GPU takes QUICK_SECONDS, and children that hang are ended after these many more. Slurm
+# kills a health check after 60 s: there are ten left, which the parent gives to children that even SIGKILL can't end.
+QUICK_SECONDS = 20.0
+CHECK_PATIENCE, QUICK_PATIENCE = 15.0, 25.0
+LEAST_SECONDS = 5.0  # for measuring, as for starting PyTorch a second time and verifying
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `smoke`."""
     add_check_arguments(parser)
     parser.add_argument("--seconds", type=positive, help=f"time to spend measuring (default: {SECONDS:.0f})")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"one number format, and --seconds is for all (default: {QUICK_SECONDS:.0f}); what hangs gets 25 more",
+    )
     add_results_argument(parser)
     add_tolerance_argument(parser)
     parser.add_argument(
@@ -46,8 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Record:
     """Check first; measure only what works."""
-    deadline = (args.seconds or SECONDS) + OVERHEAD_SECONDS
-    session = Session("smoke", require_gpu=args.require_gpu, check_deadline=args.timeout, bench_deadline=deadline)
+    quick = (args.seconds or QUICK_SECONDS) if args.quick else None
+    timeout = args.timeout if quick is None else min(args.timeout, quick + CHECK_PATIENCE)
+    session = Session("smoke", require_gpu=args.require_gpu, check_deadline=timeout)
 
     def judge(facts: Facts) -> list[Finding]:
         found = machine_rules.diagnose(facts) + exercise_rules.judge(facts)
@@ -56,8 +69,14 @@ def run(args: argparse.Namespace) -> Record:
         return found
 
     with session.interruptible():
-        exercise(session, args.timeout, quiet=args.json, links=False)  # bench makes them, too
-        if not problems(judge(session.facts)):
+        exercise(session, timeout, quiet=args.json, links=False)  # bench makes them, too
+        if problems(judge(session.facts)):
+            pass
+        elif quick is not None:
+            seconds = max(LEAST_SECONDS, quick - session.elapsed - LEAST_SECONDS)
+            patience = quick + QUICK_PATIENCE - session.elapsed - seconds
+            measure(session, Request(seconds, "quick"), quiet=args.json, patience=patience)
+        else:
             seconds = args.seconds or (SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU)
             measure(session, Request(seconds, "smoke", DTYPES), quiet=args.json)
     record = session.record(judge)

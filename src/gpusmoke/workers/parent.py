@@ -168,9 +168,14 @@ class Crew:
         """Start the child for one device."""
         self.workers.append(Worker(self.job, ordinal, options, self._events))
 
-    def tell(self, word: Json) -> None:
-        """Say something to children that wait for it; the time that they have begins now."""
-        self._end_at = time.monotonic() + self.deadline_seconds
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline."""
+        return self._end_at - time.monotonic()
+
+    def tell(self, word: Json, seconds: float | None = None) -> None:
+        """Say something to children that wait for it; the time that they have, or these `seconds`, begins now."""
+        self._end_at = time.monotonic() + (self.deadline_seconds if seconds is None else seconds)
         for worker in self.workers:
             worker.tell(word)
 

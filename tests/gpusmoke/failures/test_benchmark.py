@@ -12,17 +12,8 @@ pytestmark = [
 ]
 
 STAND_IN = "pytorch"
-# The GPU, and less of the patience that a real one needs; then what is wrong with it.
-PLAY = """import standin_gpu; torch = standin_gpu.play({count})
-torch.cuda.mem_get_info = lambda: (128 << 20, 80 << 30)
-from gpusmoke.measuring import shapes
-from gpusmoke.workers import bandwidth, bench
-bench.REST_SECONDS, bench.COLD_WINDOW, bench.WARM_WINDOW, bench.PERIOD_SECONDS = 0.02, 0.1, 0.1, 0.1
-bench.LONGEST_TURN_SECONDS = bench.SHORTEST_TURN_SECONDS = 0.03
-bandwidth.TURN_SECONDS = 0.01
-shapes.CUBE, shapes.shapes = (256, 256, 256), lambda name: [(256, 256, 256), (128, 512, 256)]
-mm = torch.mm
-"""
+# The GPU; then what is wrong with it.
+PLAY = "import standin_gpu; torch = standin_gpu.play_quickly(count={count}); mm = torch.mm\n"
 SHORT = ("bench", "--dtype", "bf16", "--shape", "256", "--seconds", "1", "--json")
 ONE_WRONG = "def wrong(a, b, out): mm(a, b, out=out)[17, 5] += 8\ntorch.mm = wrong"
 # As a card does whose clock is too high for its voltage: right to the eye, and never twice the same.

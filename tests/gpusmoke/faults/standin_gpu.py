@@ -83,3 +83,17 @@ def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures
     torch.Event = Event
     OnTheCpu().__enter__()
     return torch
+
+
+def play_quickly(**changes):
+    """The same, with small products and less of the patience that a real GPU needs."""
+    torch = play(**changes)
+    from gpusmoke.measuring import shapes
+    from gpusmoke.workers import bandwidth, bench
+
+    torch.cuda.mem_get_info = lambda: (128 << 20, 80 << 30)
+    bench.REST_SECONDS, bench.COLD_WINDOW, bench.WARM_WINDOW, bench.PERIOD_SECONDS = 0.02, 0.1, 0.1, 0.1
+    bench.LONGEST_TURN_SECONDS = bench.SHORTEST_TURN_SECONDS = 0.03
+    bandwidth.TURN_SECONDS = 0.01
+    shapes.CUBE, shapes.shapes = (256, 256, 256), lambda name: [(256, 256, 256), (128, 512, 256)]
+    return torch

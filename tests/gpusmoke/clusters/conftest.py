@@ -1,0 +1,28 @@
+"""Clusters whose nodes are processes of this machine, and what is the matter with each."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+IN_CHILD = "import sys\nif 'gpusmoke.workers.child' in sys.orig_argv:\n"
+SEARCH = [str(HERE.parent / "faults"), str(HERE.parents[2] / "src")]
+SEARCH += [one for one in sys.path if "site-packages" in one]
+
+
+@pytest.fixture
+def machine(driver, fake_root, tmp_path):
+    """`machine(state, child, cards)`: the lines by which a node's shell has that driver, and its children run that."""
+
+    def lines(state="", child="pass", cards=True):
+        folder = tmp_path / f"children-{len(list(tmp_path.glob('children-*')))}"
+        folder.mkdir()
+        folder.joinpath("sitecustomize.py").write_text(IN_CHILD + "".join(f"    {x}\n" for x in child.split("\n")))
+        told = {name: value for name, value in driver(state).items() if name in ("LD_LIBRARY_PATH", "GPUSMOKE_STANDIN")}
+        told |= {"PYTHONPATH": os.pathsep.join([str(folder), *SEARCH])}
+        told |= {"GPUSMOKE_ROOT": str(fake_root if cards else folder)}
+        return [f"export {name}='{value}'" for name, value in told.items()]
+
+    return lines

@@ -1,0 +1,256 @@
+"""scripts/slurm, submitted to a real Slurm whose nodes are processes of this machine, with stand-ins for their GPUs."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import slurm
+
+pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(sys.platform != "linux", reason="Slurm's daemons run on Linux"),
+    pytest.mark.skipif(
+        bool(slurm.missing()), reason="needs Slurm: apt-get install slurmctld slurmd slurm-client munge"
+    ),
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
+]
+
+HEALTH_CHECK = slurm.ROOT / "scripts/slurm/health-check"
+UNFIT = "node configuration is not available|Invalid node name specified"
+PAGE = slurm.ROOT / "docs/clusters.md"
+NCCL = slurm.ROOT / "scripts/slurm/nccl.sbatch"
+SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
+GPUS = {"gpu1": 1, "gpu2": 2, "gpu3": 1, "gpu4": 1}
+HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
+NO_TORCH = "sys.modules['torch'] = None"
+# As long as it is imported, so long is the node at work.
+WAITING = "import time; time.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = slurm.Slurm(tmp_path_factory.mktemp("slurm"), GPUS)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def nodes(cluster):
+    """The cluster with all of its nodes idle, and without a driver."""
+    cluster.ask("scancel", "--partition=all")
+    for name in ("health", "prolog"):
+        cluster.hook(name)
+    slurm.wait_for(lambda: not cluster.processes("health-check"))
+    for name in GPUS:
+        cluster.node_is(name)
+        if "DRAIN" in cluster.about("node", name)["State"]:
+            cluster.ask("scontrol", "update", f"nodename={name}", "state=resume")
+            cluster.crash(name)  # Slurm waits for a word from it
+        cluster.boot(name)
+    slurm.wait_for(lambda: cluster.states() == ["idle"] * len(GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}")
+    return cluster
+
+
+def records(folder):
+    return {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def problems(record):
+    return {one["id"] for one in record["findings"] if one["severity"] == "problem"}
+
+
+def working(cluster, count):
+    """Wait until that many nodes are at work."""
+    slurm.wait_for(lambda: len(cluster.processes("gpusmoke.workers.child")) == count, cluster.logs)
+
+
+def shown(program):
+    """The lines of the page and of the scripts' heads that begin with a program of Slurm, without what is a comment."""
+    page = PAGE.read_text(encoding="utf-8")
+    heads = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SMOKE.parent.iterdir()))
+    lines = re.findall(rf"(?m)^({program} .*)$|`({program} [^`]+)`", page)
+    lines += re.findall(rf"(?m)^#     (?:\w+=\S+ )?({program} .*)()$", heads)
+    return [re.split(r"  +#?", first or second)[0] for first, second in lines]
+
+
+def test_slurm_takes_every_option_that_is_shown(nodes):
+    """These nodes have other names, and no eight GPUs: Slurm says so once it has understood what it is asked for."""
+    lines = [*shown("sbatch"), *shown("srun")]
+    assert len(lines) >= 8
+    for line in lines:
+        program, *words = shlex.split(line)
+        done = subprocess.run(
+            [program, "--test-only", *words],
+            env=nodes.environ,
+            cwd=slurm.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0 or re.search(UNFIT, done.stderr), (line, done.stderr)
+
+
+def test_the_settings_that_are_shown_are_those_that_were_tried(nodes):
+    (block,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    tried = dict(line.split("=", 1) for line in slurm.CONFIG.split())
+    settings = dict(line.split("=", 1) for line in block.splitlines() if not line.startswith("#"))
+    assert settings.keys() == {name for name in tried if name.startswith("HealthCheck")}
+    assert settings["HealthCheckNodeState"] == tried["HealthCheckNodeState"]
+    assert f"`PrologFlags={tried['PrologFlags']}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_where_one_is_broken(
+    nodes, machine, valid
+):
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", HEALTHY))
+    nodes.node_is("gpu2", cuda="12.8", before=machine("cuInit = 802", NO_TORCH))
+    nodes.node_is("gpu3", before=machine(None, NO_TORCH))
+    nodes.node_is("gpu4", cuda="14.1", before=["echo 'not installed, and no network' >&2", "exit 1"])
+    # What a node has not, it does not get: --exclusive gives all that is there.
+    job = nodes.submit("--nodes=4", "--exclusive", str(SMOKE), "--seconds", "1")
+    state, code = nodes.ended(job)
+    assert (state, code) == ("FAILED", "1:0"), nodes.output(job)
+    found = records(nodes.results(job))
+    assert found.keys() == {"gpu1.json", "gpu2.json", "gpu3.json"}
+    for name, record in found.items():
+        valid(record)
+        assert record["facts"]["request.node"] == {"value": name.removesuffix(".json"), "source": "command line"}
+    assert {name: nodes.environments(name)[0] for name in GPUS} == {
+        "gpu1": "cuda13",
+        "gpu2": "cuda12",
+        "gpu3": "doctor",
+        "gpu4": "cuda13",
+    }
+    healthy = found["gpu1.json"]
+    assert (problems(healthy), healthy["verdict"]) == (set(), "healthy"), (nodes.results(job) / "gpu1.log").read_text()
+    assert {row["gpu"] for row in healthy["measurements"]} == {0}
+    assert [found[f"gpu{n}.json"]["facts"]["env.CUDA_VISIBLE_DEVICES"]["value"] for n in (1, 2)] == ["0", "0,1"]
+    assert "fabric-manager" in " ".join(problems(found["gpu2.json"]))
+    assert problems(found["gpu3.json"]) >= {"gpu-required"}
+    assert "not installed, and no network" in (nodes.results(job) / "gpu4.log").read_text()
+    report = nodes.output(job)
+    assert re.findall(r"^(BROKEN|MISSING) +(\S+)", report, re.MULTILINE) == [
+        ("BROKEN", "gpu2"),
+        ("BROKEN", "gpu3"),
+        ("MISSING", "gpu4"),
+    ]
+    assert re.search(r"^healthy +1 of 4 nodes", report, re.MULTILINE)
+    assert "fabric-manager-down" in report
+
+
+def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nodes, machine):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", before=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 2)
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", before=machine("", NO_TORCH))
+    nodes.ask("scontrol", "requeue", job)
+    first = nodes.results(job) / "gpu1.json"
+    slurm.wait_for(lambda: first.exists() and first.read_text(), nodes.logs)
+    before = first.read_text()
+    assert json.loads(before)["complete"] is False
+    assert nodes.ended(job) == ("FAILED", "1:0")
+    found = records(nodes.results(job))
+    assert first.read_text() == before
+    assert sorted(found) == ["gpu1-2.json", "gpu1.json", "gpu2-2.json", "gpu2.json"]
+    for name in ("gpu1", "gpu2"):
+        assert problems(found[f"{name}.json"]) == {"interrupted"}
+        assert "torch-missing" in problems(found[f"{name}-2.json"])
+        assert found[f"{name}-2.json"]["facts"]["request.node"]["value"] == name
+    assert re.search(r"^BROKEN +gpu\[1-2\] +gpu-required", nodes.output(job), re.MULTILINE), "of the second attempt"
+
+
+def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 1)
+    nodes.ask("scancel", job)
+    assert nodes.ended(job)[0] == "CANCELLED"
+    record = nodes.results(job) / "gpu1.json"
+    slurm.wait_for(lambda: record.exists() and record.read_text(), nodes.logs)
+    assert problems(json.loads(record.read_text())) == {"interrupted"}
+
+
+def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
+    """Slurm counts in minutes; so its signal is sent by hand."""
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 1)
+    nodes.ask("scancel", "--batch", "--signal=USR1", job)
+    assert nodes.ended(job)[0] == "FAILED"
+    assert problems(records(nodes.results(job))["gpu1.json"]) == {"interrupted"}
+    assert "a minute left" in nodes.output(job)
+    assert "interrupted" in nodes.output(job)
+
+
+def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", before=machine("", WAITING))
+    job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
+    working(nodes, 2)
+    nodes.crash("gpu2")
+    # Slurm itself finds out after half a minute, and does the same.
+    nodes.ask("scontrol", "update", "nodename=gpu2", "state=down", "reason=died")
+    assert nodes.about("job", job)["JobState"] == "RUNNING"
+    nodes.ask("scancel", "--signal=TERM", job)
+    assert nodes.ended(job)[0] == "FAILED"
+    assert set(records(nodes.results(job))) == {"gpu1.json"}
+    assert re.search(r"^MISSING +gpu2 ", nodes.output(job), re.MULTILINE)
+
+
+def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(nodes, machine):
+    broken = machine("cuInit = 802", NO_TORCH)
+    nodes.node_is("gpu1", cuda="13.0", before=broken)
+    nodes.node_is("gpu2", cuda="13.0", before=broken, busy="4711")
+    nodes.node_is("gpu3", before=["echo 'no such file server' >&2", "exit 2"])
+    nodes.node_is("gpu4", cuda="13.0", before=broken)
+    job = nodes.submit("--nodelist=gpu4", "--wrap", "sleep 600")
+    slurm.wait_for(lambda: nodes.about("job", job)["JobState"] == "RUNNING", nodes.logs)
+    nodes.hook("health", HEALTH_CHECK)
+    slurm.wait_for(lambda: nodes.states()[0] == "drained", nodes.logs)
+    assert nodes.reason("gpu1").startswith("gpusmoke: fabric-manager-down gpu-required torch-missing [")
+    slurm.wait_for(lambda: nodes.environments("gpu3"), nodes.logs)
+    # Pixi's own exit code is 1 where it refuses an environment, and a run that was ended from outside has a record.
+    for otherwise in (["exit 1"], ["echo '{}' >$GPUSMOKE_HEALTH/gpu3.json", "exit 130"]):
+        nodes.node_is("gpu3", before=otherwise)
+        slurm.wait_for(lambda: len(nodes.environments("gpu3")) > 1, nodes.logs)
+    nodes.ask("scancel", job)
+    assert [state.rstrip("*+") for state in nodes.states()][1:3] == ["idle", "idle"]
+    assert nodes.environments("gpu2") == nodes.environments("gpu4") == []
+    assert nodes.environments("gpu1") == ["cuda13"], "once, since then it is drained"
+    record = json.loads((nodes.folder / "checked/gpu1.json").read_text())
+    assert record["facts"]["request.check_deadline"]["value"] == 35
+
+
+def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu(nodes, machine):
+    nodes.node_is("gpu2", cuda="13.0", before=machine("devices = 2", NO_TORCH))
+    nodes.hook("prolog", HEALTH_CHECK)
+    job = nodes.submit("--nodelist=gpu2", "--gpus-per-node=1", "--wrap", f"touch {nodes.folder}/ran")
+    slurm.wait_for(lambda: "drain" in nodes.states()[1], nodes.logs)
+    nodes.ask("scancel", job)
+    assert "torch-missing" in nodes.reason("gpu2")
+    assert not (nodes.folder / "ran").exists()
+    record = json.loads((nodes.folder / "checked/gpu2.json").read_text())
+    assert record["facts"]["env.CUDA_VISIBLE_DEVICES"]["value"] == "0"
+    free = nodes.submit("--nodelist=gpu1", "--wrap", f"touch {nodes.folder}/ran")
+    assert nodes.ended(free)[0] == "COMPLETED"
+    assert (nodes.folder / "ran").exists()
+
+
+def test_ranks_of_two_nodes_meet_and_the_first_one_leaves_a_record(nodes, machine, valid):
+    for name in ("gpu1", "gpu2"):
+        nodes.node_is(name, cuda="13.0", before=machine(None, cards=False))
+    options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "1", "-w", "0"]
+    job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
+    assert nodes.ended(job) == ("COMPLETED", "0:0"), nodes.output(job)
+    ((name, record),) = records(nodes.results(job)).items()
+    valid(record)
+    assert name.startswith("collectives-")
+    assert record["verdict"] == "healthy"
+    assert record["measurements"][0]["ranks"] == 2
+    assert (nodes.results(job) / "gpu2.log").exists()
