@@ -69,7 +69,8 @@ for word; do [ "$last" = -o ] && target=$word; last=$word; done
 """
 COMPETE = """\
 import torch
-a, b = (torch.rand(8192, 8192, dtype=torch.bfloat16, device="cuda:1") for _ in range(2))
+torch.cuda.set_device(1)
+a, b = (torch.rand(8192, 8192, dtype=torch.bfloat16, device="cuda") for _ in range(2))
 for at in range(1 << 30):
     a @ b
     if at % 16 == 0: torch.cuda.synchronize()

@@ -86,16 +86,16 @@ def roll(facts: Facts) -> Iterator[Finding]:
     told = differing(rows)
     if told:
         what = "; ".join(
-            f"{name} " + ", ".join(f"{version} (ranks {numbers(ranks)})" for version, ranks in versions.items())
+            f"{name} " + ", ".join(f"{version} ({named(ranks)})" for version, ranks in versions.items())
             for name, versions in told.items()
         )
         yield finding("versions-differ", [f"rank {row['rank']}: {place(row)}" for row in rows[:MOST_TOLD]], what=what)
     for uuid, ranks in sharing(rows).items():
         shown = [f"rank {row['rank']}: {row.get('device')} ({place(row)})" for row in rows if row["rank"] in ranks]
-        yield finding("ranks-share-gpu", [f"GPU {uuid}", *shown[:MOST_TOLD]], ranks=numbers(ranks))
+        yield finding("ranks-share-gpu", [f"GPU {uuid}", *shown[:MOST_TOLD]], Ranks=named(ranks).capitalize())
     if none := without_gpu(rows):
         shown = [f"rank {row['rank']}: {place(row)}" for row in rows if row["rank"] in none]
-        yield finding("collectives-need-gpu", shown[:MOST_TOLD], who=f"PyTorch shows none to ranks {numbers(none)}")
+        yield finding("collectives-need-gpu", shown[:MOST_TOLD], who=f"PyTorch shows none to {named(none)}")
 
 
 def died(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -112,6 +112,11 @@ def died(rows: Sequence[Row]) -> Iterator[Finding]:
             yield finding("rank-died", evidence(row), None, how=how_ended(end.get("exit_code")), **words)
         else:
             yield finding("rank-silent", evidence(row), None, seconds=row.get("silent_seconds"), **words)
+
+
+def named(ranks: Sequence[int]) -> str:
+    """Ranks in words, as in "rank 2" and "ranks 0-3"."""
+    return f"rank{'' if len(ranks) == 1 else 's'} {numbers(ranks)}"
 
 
 def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
@@ -132,8 +137,9 @@ def errors(rows: Sequence[Row]) -> tuple[list[Finding], list[Finding]]:
             known.setdefault(kind, []).append((row, line))
     for kind, told in known.items():
         seen = [f"rank {row.get('rank')} ({place(row)}) {where(row)}: {line}" for row, line in told]
-        ranks = numbers([whole(row.get("rank")) for row, _ in told])
-        own.append(finding(kind, seen[:MOST_TOLD], ranks=ranks, line=told[0][1], what=told[0][1]))
+        ranks = named([whole(row.get("rank")) for row, _ in told])
+        words = {"ranks": ranks, "Ranks": ranks.capitalize(), "line": told[0][1], "what": told[0][1]}
+        own.append(finding(kind, seen[:MOST_TOLD], None, **words))
     return own, lost
 
 
@@ -150,9 +156,9 @@ def missing(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
     """Ranks that never came."""
     ranks = [whole(row.get("rank")) for row in rows if not row.get("arrived") and not ended(row)]
     if ranks:
-        came = numbers([whole(row.get("rank")) for row in rows if row.get("arrived")])
-        words = {"count": len(rows), "missing": f"rank{'s' if len(ranks) > 1 else ''} {numbers(ranks)}"}
-        yield finding("rank-missing", [f"ranks that came: {came}"], None, seconds=seconds, **words)
+        came = named([whole(row.get("rank")) for row in rows if row.get("arrived")])
+        words = {"count": len(rows), "missing": named(ranks)}
+        yield finding("rank-missing", [f"came: {came}"], None, seconds=seconds, **words)
 
 
 def late(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
@@ -164,10 +170,10 @@ def late(rows: Sequence[Row], seconds: Json) -> Iterator[Finding]:
         return
     who = "all ranks had come"
     if absent:
-        who = f"ranks {numbers([whole(row.get('rank')) for row in absent])} did not come"
+        who = f"{named([whole(row.get('rank')) for row in absent])} did not come"
     shown = [f"rank {row.get('rank')} ({place(row)}): {where(row)}" for row in (absent or waiting)[:MOST_TOLD]]
-    ranks = numbers([whole(row.get("rank")) for row in waiting])
-    yield finding("collective-timeout", shown, ranks=ranks, seconds=seconds, where=where(waiting[0]), who=who)
+    ranks = named([whole(row.get("rank")) for row in waiting]).capitalize()
+    yield finding("collective-timeout", shown, Ranks=ranks, seconds=seconds, where=where(waiting[0]), who=who)
 
 
 def trouble(facts: Facts) -> list[Finding]:
@@ -222,8 +228,8 @@ def summary(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
     """One line for what went well."""
     if measurements:
         ranks, largest = measurements[0].get("ranks"), max(row["shape"][0] for row in measurements)
-        words = {"ranks": f"{ranks} rank{'' if ranks == 1 else 's'}", "largest": size_text(largest)}
-        yield finding("collectives-right", [], None, count=len(measurements), **words)
+        words = {"ranks": ranks, "largest": size_text(largest), "count": len(measurements)}
+        yield finding("collectives-alone" if ranks == 1 else "collectives-right", [], None, **words)
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

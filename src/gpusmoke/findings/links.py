@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json, listed
@@ -126,8 +126,11 @@ def limit(facts: Facts, row: Row, found: Link) -> float | None:
     return None if each is None else ways * each * found.nvlinks
 
 
-def slow(facts: Facts, measurements: Sequence[Row]) -> Iterator[Finding]:
-    """Pairs on NVLink that are below a share of what the links carry, or below the others of their kind."""
+def slow(facts: Facts, measurements: Sequence[Row], busy: Collection[int | None]) -> Iterator[Finding]:
+    """Pairs on NVLink that are below a share of what the links carry, or below the others of their kind.
+
+    Other programs use the `busy` GPUs, which may be why.
+    """
     for quantity in (ONE_WAY, BOTH_WAYS):
         kinds: dict[Link, list[Row]] = {}
         for row in measurements:
@@ -144,11 +147,13 @@ def slow(facts: Facts, measurements: Sequence[Row]) -> Iterator[Finding]:
             if reasons := odd | below:
                 worst = min(reasons, key=lambda at: float(rows[at]["value"]))
                 pairs = [(rows[at]["gpu"], rows[at]["peer"]) for at in sorted(reasons)]
+                shared = sorted({gpu for pair in pairs for gpu in pair if gpu in busy})
+                why = f"; another program is using GPU {', '.join(map(str, shared))}" if shared else ""
                 words = {
                     "pairs": named(pairs),
                     "value": f"{rows[worst]['value']:.4g}",
                     "direction": " both ways at once" if quantity == BOTH_WAYS else "",
-                    "reference": reasons[worst],
+                    "reference": reasons[worst] + why,
                 }
                 evidence = [
                     f"{named([pair])}: {rows[at]['value']:.4g} GB/s, {reasons[at]}"
@@ -169,9 +174,12 @@ def measured(measurements: Sequence[Row]) -> Iterator[Finding]:
     yield finding("peer-copies-measured", one_way=spans[ONE_WAY], both_ways=spans[BOTH_WAYS])
 
 
-def judge(facts: Facts, measurements: Sequence[Row] = ()) -> list[Finding]:
-    """Every finding about copies between GPUs; none where there were none to be made."""
+def judge(facts: Facts, measurements: Sequence[Row] = (), busy: Collection[int | None] = ()) -> list[Finding]:
+    """Every finding about copies between GPUs; none where there were none to be made.
+
+    Other programs use the `busy` GPUs.
+    """
     pairs, rows = copied(facts), [row for row in measurements if "peer" in row]
     bad = [*unended(facts, pairs), *wrong(pairs, rows)]
     right = [] if bad else [*proved(facts, pairs)]
-    return [*bad, *without_access(facts, pairs), *slow(facts, rows), *right, *measured(rows)]
+    return [*bad, *without_access(facts, pairs), *slow(facts, rows, busy), *right, *measured(rows)]

@@ -102,9 +102,10 @@ def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding
     own = [row for row in measurements if "peer" not in row]
     for ordinal in ordinals(facts, "bench"):
         found += device_rates(facts, own, ordinal)
+    busy = [one.gpu for one in found if one.id == "another-process"]
     known: list[int | None] = []
     for at, one in enumerate(found):
         if one.id == "slower-than-its-model":
             known.append(one.gpu)
             found[at] = one._replace(evidence=(*one.evidence, *siblings.beside(facts, own, one.gpu)))
-    return [*found, *siblings.judge(facts, own, known), *links.judge(facts, measurements)]
+    return [*found, *siblings.judge(facts, own, known), *links.judge(facts, measurements, busy)]

@@ -122,7 +122,7 @@ def test_quick_ends_even_what_hangs_within_the_minute_that_slurm_gives(
     """`at` is how long the check took, in seconds; ten more are for children that can't be ended."""
     asked = {}
 
-    def exercise(session, timeout, quiet):
+    def exercise(session, timeout, quiet, links):
         asked["check"] = timeout
         monkeypatch.setattr(type(session), "elapsed", at)
 

@@ -21,7 +21,7 @@ pytestmark = [
 STAND_IN = "pytorch"
 GLOO = ("--backend", "gloo", "--op", "all-reduce")
 SMALL = ("-b", "1K", "-e", "4K", "--iters", "2")
-SHORT = ("--timeout", "15")  # seconds; ranks begin that far apart on a busy machine
+SHORT = ("--timeout", "12")  # seconds; ranks begin that far apart on a busy machine
 
 # The third all-reduce of 4 KiB or more, in the middle of its warmup.
 IN_ALL_REDUCE = """import torch.distributed as dist
@@ -63,7 +63,6 @@ GPU = "import standin_gpu; torch = standin_gpu.play(1)"
 # What is found, with the beginning of its first advice; how many ranks and what they are asked; what ranks run.
 CASES = [
     ({"rank-silent": "ps -eo"}, ("2", *SHORT), {1: IN_ALL_REDUCE.format(STOPPED)}),
-    ({"rank-died": "sudo dmesg"}, ("2",), {1: "os._exit(7)"}),
     ({"rank-missing": "pixi run check"}, ("2", *SHORT), {1: NEVER_COMES}),
     ({"collective-timeout": "NCCL_DEBUG=INFO"}, ("2", *SHORT), {1: IN_ALL_REDUCE.format(NEVER_COMES)}),
     ({"peer-lost": "sudo dmesg"}, ("1",), {0: IN_ALL_REDUCE.format(LOST)}),
@@ -82,19 +81,18 @@ CASES = [
 ]
 TOLD = {
     "rank-silent": "Rank 1 (node 0, local rank 1) fell silent in all-reduce of 4 KiB",
-    "rank-died": "Rank 1 (node 0, local rank 1) died, exit code 7, before its first step.",
-    "rank-missing": "Of 2 ranks rank 1 did not come within 15.0 s.",
-    "collective-timeout": "Ranks 0, 1 waited for more than 15.0 s in all-reduce of 4 KiB, and all ranks had come.",
+    "rank-missing": "Of 2 ranks rank 1 did not come within 12.0 s.",
+    "collective-timeout": "Ranks 0, 1 waited for more than 12.0 s in all-reduce of 4 KiB, and all ranks had come.",
     "peer-lost": "Rank 0 (node 0, local rank 0) lost its connection to another rank in all-reduce of 4 KiB",
     "rank-failed": "Rank 0 (node 0, local rank 0) failed while gloo made its connections: something that nobody",
-    "shared-memory-too-small": f"on ranks 1: {SHM}",
-    "nccl-system-error": "on ranks 2: Call to ibv_create_qp failed",
-    "nccl-cuda-error": "on ranks 3: Cuda failure 'peer access",
-    "peer-unreachable": f"Ranks 4 could not reach another rank: {REFUSED}",
+    "shared-memory-too-small": f"on rank 1: {SHM}",
+    "nccl-system-error": "on rank 2: Call to ibv_create_qp failed",
+    "nccl-cuda-error": "on rank 3: Cuda failure 'peer access",
+    "peer-unreachable": f"Rank 4 could not reach another rank: {REFUSED}",
     "no-socket-interface": "Unable to find address for: nosuch0",
 }
 NAMED = {kind for expected, *_ in CASES for kind in expected} | {
-    *("collective-wrong", "versions-differ", "ranks-share-gpu", "collectives-need-gpu", "torchrun-failed")
+    *("collective-wrong", "rank-died", "versions-differ", "ranks-share-gpu", "collectives-need-gpu", "torchrun-failed")
 }
 
 
@@ -150,7 +148,7 @@ def test_ranks_that_can_not_work_together_are_told_before_anything_is_sent(kit, 
     )
     done = kit("collectives", "--ranks", "3", "--json", env=env, timeout=200)
     differ = named(done, "versions-differ", "pixi run --frozen")
-    assert "2.11.0+cu130 (ranks 1)" in differ["title"]
+    assert "2.11.0+cu130 (rank 1)" in differ["title"]
     assert named(done, "ranks-share-gpu", "nvidia-smi -L")["title"].startswith("Ranks 0, 1 have one and the same GPU")
     assert "PyTorch shows none to ranks 2" in named(done, "collectives-need-gpu", "pixi run doctor")["title"]
     record = json.loads(done.stdout)

@@ -175,7 +175,7 @@ def test_an_interrupted_run_tells_what_the_devices_showed_and_no_more():
 ODD = nested([*GOOD, *ROW, *WRONG, "what", "names"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(
     st.dictionaries(st.sampled_from([*HEALTHY, "nvml.gpus", "request.require_gpu"]), ODD),
     st.dictionaries(st.sampled_from(list(ROW)), ODD),

@@ -203,6 +203,8 @@ def test_pairs_are_held_to_what_their_links_carry_and_to_each_other():
     assert odd.title.endswith(", and 6 more: 200 GB/s, NV18 carries 450.")
     (odd, *_) = copies.judge(copied(), rates(b0_3=400.0))
     assert "from GPU 0 to 3: 400 GB/s both ways at once, NV18 carries 900." in odd.title
+    (odd, *_) = copies.judge(copied(), rates(p1_2=200.0), busy=[None, 2, 3])
+    assert odd.title.endswith("NV18 carries 450; another program is using GPU 2.")
     (odd, *_) = copies.judge(copied(), rates(p3_0=200.0, p3_1=200.0, p2_3=210.0))
     assert odd.gpu == 3
 
@@ -216,7 +218,7 @@ ODD = nested(["up", "down", "to", "version", "switch", "gpus", "ancestor", "nvli
 NAMES = ["cuda.devices", "nvml.gpus", "nvml.pairs", "host.near_cpus", "host.usable_cpus", "links.0", "links.now"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(st.dictionaries(st.sampled_from([*NAMES, "links.worker.0"]), ODD), ODD, ODD)
 def test_no_facts_whatever_make_a_rule_or_a_table_raise(values, nvlinks, pair):
     rows = {
