@@ -226,7 +226,9 @@ def named(case: Case, findings: list[dict[str, Any]]) -> bool:
         return any(one["id"] == case.expected for one in bad)
     well = any(one["gpu"] == 0 and one["severity"] == "ok" for one in findings)
     return (
-        well and any(one["id"] == case.expected and one["gpu"] == 1 for one in bad) and all(one["gpu"] for one in bad)
+        well
+        and any(one["id"] == case.expected and one["gpu"] == 1 for one in bad)
+        and all(one["gpu"] != 0 for one in bad)
     )
 
 

@@ -43,6 +43,19 @@ def pytest_make_collect_report(collector):
     return fail_where_skipped(collector.config, (yield))
 
 
-def pytest_collection_modifyitems(items):
-    """The longest first: mypy takes a minute, which the others would otherwise wait for at the end."""
-    items.sort(key=lambda item: item.path.name != "test_types.py")
+def pytest_collection_modifyitems(config, items):
+    """Those that are marked long first, dealt out to the workers, each of which begins with an equal part of the list.
+
+    Otherwise all wait at the end for the few that began last.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    short = [item for item in items if not item.get_closest_marker("long")]
+    ordered = []
+    for worker in range(workers):
+        size = (len(items) - len(ordered)) // (workers - worker)
+        mine = long[worker::workers]
+        rest = max(0, size - len(mine))
+        ordered += [*mine, *short[:rest]]
+        del short[:rest]
+    items[:] = [*ordered, *short]

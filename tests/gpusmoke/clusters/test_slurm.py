@@ -11,6 +11,7 @@ import slurm
 
 pytest.importorskip("torch")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.skipif(sys.platform != "linux", reason="Slurm's daemons run on Linux"),
     pytest.mark.skipif(

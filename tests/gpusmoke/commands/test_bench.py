@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-pytestmark = pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
+]
 
 
 # A CPU may take half a second for the smallest cube in bf16.

@@ -11,7 +11,10 @@ from gpusmoke.measuring.collectives import OPERATIONS, bus_factor
 
 pytest.importorskip("torch")
 
-pytestmark = pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
+]
 
 RANKS = 4
 SIZES = [1024, 16384, 262144]

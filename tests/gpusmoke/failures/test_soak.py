@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
     pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPU would be soaked"),
 ]

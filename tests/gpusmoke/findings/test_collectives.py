@@ -1,5 +1,8 @@
 """What is made of how ranks fared: who is to blame, which line matters, and nothing beside it."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -221,7 +224,7 @@ def test_without_a_gpu_nccl_has_nothing_to_run_on():
 ODD = nested([*HERE, *ROW, *KILLED, "rank", "ended", "first", "failures"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -234,3 +237,12 @@ ODD = nested([*HERE, *ROW, *KILLED, "rank", "ended", "first", "failures"])
 def test_no_facts_whatever_make_a_rule_raise(values):
     result = judge(Facts({name: Fact(value, "a test") for name, value in values.items()}), [])
     assert {one.id for one in result} <= set(catalogue())
+
+
+def test_two_real_gpus_are_well():
+    record = json.loads(Path(__file__).parents[1].joinpath("data/h100-x2-collectives.json").read_text())
+    found = judge(Facts.from_json(record["facts"]), record["measurements"])
+    assert [one.id for one in found if one.severity in ("problem", "warning")] == []
+    assert {one.id for one in found} == {one["id"] for one in record["findings"]}
+    largest = [row for row in record["measurements"] if row["shape"] == [1 << 30]]
+    assert all(250 < row["bus_gb_s"] < 478 for row in largest)  # 18 NVLinks 4.0 carry 26.6 GB/s each

@@ -17,22 +17,28 @@ def load(name):
     return json.loads((DATA / f"{name}.json").read_text())
 
 
+# Those of commands that a project may have dropped are judged beside their rules.
+JUDGES = {
+    "doctor": lambda facts, _: machine.diagnose(facts),
+    "check": lambda facts, _: exercise.judge(facts),
+    "bench": rates.judge,
+    "smoke": lambda facts, rows: [*machine.diagnose(facts), *exercise.judge(facts), *rates.judge(facts, rows)],
+}
+
+
 def judge(record):
-    facts, measured = Facts.from_json(record["facts"]), record["measurements"]
-    return {
-        "doctor": lambda: machine.diagnose(facts),
-        "check": lambda: exercise.judge(facts),
-        "bench": lambda: rates.judge(facts, measured),
-        "smoke": lambda: [*machine.diagnose(facts), *exercise.judge(facts), *rates.judge(facts, measured)],
-    }[record["command"]]()
+    return JUDGES[record["command"]](Facts.from_json(record["facts"]), record["measurements"])
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.json")))
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(path.stem for path in DATA.glob("*.json")) if load(name)["command"] in JUDGES]
+)
 def test_a_healthy_machine_has_neither_problem_nor_warning(name):
     record = load(name)
     found = judge(record)
     assert [one.id for one in found if one.severity in ("problem", "warning")] == []
-    assert {one.id for one in found} == {one["id"] for one in record["findings"]}
+    elsewhere = {"no-baseline"}  # said by the command, which looks for one
+    assert {one.id for one in found} == {one["id"] for one in record["findings"]} - elsewhere
 
 
 def test_the_settled_rows_were_at_the_power_cap():

@@ -1,5 +1,8 @@
 """soak's rules on hand-made facts."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -184,3 +187,13 @@ def test_no_facts_whatever_make_a_rule_raise(values, row):
     values = {"soak.0": ROW | row, "soak.worker.0": GOOD} | values
     result = judge(Facts({name: Fact(value, "a test") for name, value in values.items()}), [])
     assert {one.id for one in result} <= set(catalogue())
+
+
+def test_two_real_gpus_are_well():
+    record = json.loads(Path(__file__).parents[1].joinpath("data/h100-x2-soak.json").read_text())
+    found = judge(Facts.from_json(record["facts"]), record["measurements"])
+    assert [one.id for one in found if one.severity in ("problem", "warning")] == []
+    assert {one.id for one in found} == {one["id"] for one in record["findings"]}
+    record["facts"]["soak.1"]["value"]["wrong_results"] = 1
+    wrong = judge(Facts.from_json(record["facts"]), record["measurements"])
+    assert [(one.id, one.gpu) for one in wrong if one.severity == "problem"] == [("bits-differ", 1)]

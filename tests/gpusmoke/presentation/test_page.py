@@ -10,6 +10,8 @@ from gpusmoke.presentation.html.page import DATA as TEMPLATES
 from gpusmoke.presentation.html.page import link, render
 from gpusmoke.record import Record, read
 
+pytestmark = pytest.mark.long
+
 DATA = Path(__file__).parents[1] / "data"
 ROOT = Path(__file__).parents[3]
 PLOTS = 5
