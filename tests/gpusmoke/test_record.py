@@ -216,5 +216,6 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path):
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_real_records_follow_the_schema_and_are_small(path, valid):
     valid(json.loads(path.read_text()))
-    assert path.stat().st_size <= LIMIT_BYTES
-    assert read(path).to_json() == json.loads(path.read_text())
+    record = read(path)
+    assert path.stat().st_size <= LIMIT_BYTES * max(1, len(record.facts.rows("cuda.devices")))
+    assert record.to_json() == json.loads(path.read_text())
