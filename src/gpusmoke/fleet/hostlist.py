@@ -6,6 +6,7 @@ node[1-2]-ib.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -90,6 +91,7 @@ def folded(before: str, digits: set[str], after: str) -> str:
     return f"{before}[{','.join(told)}]{after}"
 
 
+@functools.lru_cache(maxsize=1 << 17)  # a fleet's nodes are sorted a dozen times
 def in_order(name: str) -> tuple[tuple[str, int], ...]:
     """A key to sort names by, in which node2 comes before node10."""
     return tuple((text, int(digits or -1)) for text, digits in re.findall(rf"([^0-9]*)({DIGITS})?", name))
