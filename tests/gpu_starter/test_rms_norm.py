@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from gpu_starter import add_rms_norm
 
-pytestmark = pytest.mark.long
-
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 

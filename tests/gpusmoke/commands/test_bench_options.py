@@ -40,3 +40,12 @@ def test_what_can_not_be_measured_is_told_and_not_begun_and_a_gpu_can_be_require
     assert "fp64 64x64x64 NT triton was not measured: the Triton backend does not multiply in fp64" in said
     assert "one product of 16384x16384x16384 takes about" in said
     assert "2 problems found: gpu-required, nothing-measured." in done.stdout
+
+
+def test_smoke_does_not_measure_what_does_not_work(kit, bare_root):
+    done = kit("smoke", "--require-gpu", env=bare_root, timeout=120)
+    assert done.returncode == 1
+    assert "Ran on the CPU; CUDA was NOT exercised." in done.stdout.splitlines()[0]
+    assert "1 problem found: gpu-required." in done.stdout
+    (path,) = (kit.cwd / "results").iterdir()
+    assert json.loads(path.read_text())["measurements"] == []
