@@ -34,10 +34,15 @@ def positive(text: str) -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `check`."""
-    parser.add_argument("--require-gpu", action="store_true", help="exit 1 unless a GPU was exercised")
+    add_exercise_arguments(parser)
     parser.add_argument(
         "--nvcc", action="store_true", help="also compile a kernel with nvcc, and multiply with it on every GPU"
     )
+
+
+def add_exercise_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of whatever exercises GPUs as `check` does."""
+    parser.add_argument("--require-gpu", action="store_true", help="exit 1 unless a GPU was exercised")
     parser.add_argument(
         "--timeout",
         type=positive,

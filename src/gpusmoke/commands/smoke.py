@@ -7,8 +7,7 @@ from pathlib import Path
 
 from gpusmoke.baseline import default_folder, judge_against
 from gpusmoke.commands.bench import Request, measure
-from gpusmoke.commands.check import add_arguments as add_check_arguments
-from gpusmoke.commands.check import exercise, positive
+from gpusmoke.commands.check import add_exercise_arguments, exercise, positive
 from gpusmoke.commands.compare import add_tolerance_argument
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.facts import Facts
@@ -38,7 +37,7 @@ LEAST_SECONDS = 5.0  # for measuring, as for starting PyTorch a second time and 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `smoke`."""
-    add_check_arguments(parser)
+    add_exercise_arguments(parser)
     parser.add_argument("--seconds", type=positive, help=f"time to spend measuring (default: {SECONDS:.0f})")
     parser.add_argument(
         "--quick",
