@@ -7,7 +7,7 @@ faster, that a clock is higher, or that a process which used the GPU before is g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.facts import Facts, Json, listed
@@ -116,6 +116,13 @@ def warmth(both: Both, slow: int) -> Iterator[str]:
     degrees = telemetry(both, "temperature_c", slow)
     if degrees and degrees.values[slow] - degrees.values[1 - slow] >= WARMER_C:
         yield degrees.told("the temperature", "C")
+
+
+def narrower(links: Iterable[tuple[str, float | None, float | None]]) -> Iterator[str]:
+    """What a slower GPU's PCIe link has less of: "fewer lanes", what it usually is, and what it is there."""
+    for what, usual, own in links:
+        if usual is not None and own is not None and own < usual:
+            yield f"its PCIe link has {what} ({usual:.0f} to {own:.0f})"
 
 
 def explained(facts: tuple[Facts, Facts], pair: Pair, both: Both, change: float) -> list[str]:

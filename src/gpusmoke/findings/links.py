@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.topology import Link, card, common, link, rate, version
+from gpusmoke.findings.topology import Link, card, common, link, rate, way
 from gpusmoke.measuring.outliers import slower
 from gpusmoke.tables import table
 
@@ -115,8 +115,7 @@ def way_of(facts: Facts, one: Copied) -> str:
         return "through the host"
     if found is None:
         return "directly"
-    number = version(card(facts, one.source))
-    return f"{found.nvlinks} NVLinks{f' {number}' if number else ''}" if found.nvlinks else f"PCIe ({found.name})"
+    return way(facts, one.source, found)
 
 
 def limit(facts: Facts, row: Row, found: Link) -> float | None:

@@ -12,15 +12,12 @@ from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.causes import explained, reading
+from gpusmoke.findings.causes import explained, narrower, reading
 from gpusmoke.findings.comparable import Card, Key, Pair, Row, key, name_of
+from gpusmoke.findings.comparison import TOLERANCES
 from gpusmoke.findings.health import number, nvml_row, uuid_of
 from gpusmoke.findings.topology import far_from
 from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
-
-# The path to the host's memory is longer for some GPUs than for others, by the way the machine is built; what should be
-# found, a generation or lanes that are lost, takes half of it.
-FLOORS = {"host-to-device": 0.25, "device-to-host": 0.25}
 
 
 class Slow(NamedTuple):
@@ -47,6 +44,15 @@ class Slow(NamedTuple):
         return bool(self.row["quantity"] == "matmul")
 
 
+def floor(quantity: str) -> float:
+    """The least fraction below the median of its like that makes a rate slow.
+
+    The path to the host's memory is longer for some GPUs than for others, by the way the machine is built; what should
+    be found, a generation or lanes that are lost, takes half of it.
+    """
+    return TOLERANCES.get(quantity, FLOOR)
+
+
 def alike(facts: Facts, measurements: Sequence[Row]) -> list[list[Row]]:
     """The measurements of the same on GPUs of the same model, those of several GPUs alone."""
     found: dict[tuple[Json, Json, Key], list[Row]] = {}
@@ -60,9 +66,9 @@ def alike(facts: Facts, measurements: Sequence[Row]) -> list[list[Row]]:
 def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
     """Every rate that is below its siblings' by more than they lie apart; of two GPUs, the lower of two rates."""
     for rows in alike(facts, measurements):
-        rates, floor = [float(row["value"]) for row in rows], FLOORS.get(rows[0]["quantity"], FLOOR)
-        found = slower(rates, floor)
-        if len(rates) == 2 and min(rates) < (other := usual([max(rates)], floor)).low:
+        rates, least = [float(row["value"]) for row in rows], floor(rows[0]["quantity"])
+        found = slower(rates, least)
+        if len(rates) == 2 and min(rates) < (other := usual([max(rates)], least)).low:
             found = iter([(rates.index(min(rates)), other)])
         for at, others in found:
             yield Slow(rows[at], rows, others)
@@ -93,10 +99,8 @@ def link(facts: Facts, gpu: int) -> dict[str, Json]:
 def way(facts: Facts, usual: int, gpu: int) -> Iterator[str]:
     """What makes the way to the host's memory narrower or longer for a GPU than it usually is."""
     before, now = link(facts, usual), link(facts, gpu)
-    for name, what in (("width", "fewer lanes"), ("generation", "a lower generation")):
-        old, new = number(before, name), number(now, name)
-        if old is not None and new is not None and new < old:
-            yield f"its PCIe link has {what} ({old:.0f} to {new:.0f})"
+    less = (("fewer lanes", "width"), ("a lower generation", "generation"))
+    yield from narrower((what, number(before, name), number(now, name)) for what, name in less)
     if far_from(facts, gpu) and not far_from(facts, usual):
         yield "this job's processors are all on another NUMA node"
 

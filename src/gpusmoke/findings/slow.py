@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gpusmoke.facts import Fact, Facts
-from gpusmoke.findings.causes import explained
+from gpusmoke.findings.causes import explained, narrower
 from gpusmoke.findings.comparable import Card, Pair, Row
-from gpusmoke.findings.comparison import TOLERANCES
+from gpusmoke.findings.siblings import floor
 from gpusmoke.findings.skew import software_skew
 from gpusmoke.fleet.lines import Line, line
 from gpusmoke.fleet.nodes import Node
 from gpusmoke.fleet.runs import READINGS, SETTINGS, Gpu, Model, Rate, What
 from gpusmoke.measuring.clocks import together
-from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
+from gpusmoke.measuring.outliers import Usual, slower, usual
 from gpusmoke.measuring.statistics import median
 
 UNEXPLAINED = "none of clock, power, heat, another process, its link explains it"
@@ -60,11 +60,6 @@ class Slow(NamedTuple):
         return self.measured.rate.value / self.usual.median
 
 
-def floor(what: What) -> float:
-    """The least fraction below the median that makes a rate slow."""
-    return TOLERANCES.get(what.quantity, FLOOR)
-
-
 def groups(nodes: Mapping[str, Node]) -> list[Group]:
     """The rates of all nodes that came to their end, by what was measured on which model."""
     found: dict[Model, dict[str, list[Measured]]] = {}
@@ -74,7 +69,9 @@ def groups(nodes: Mapping[str, Node]) -> list[Group]:
             for rate in gpu.rates:
                 of_model.setdefault(rate.what.key, []).append(Measured(node, gpu, rate))
     return [
-        Group(model, same[0].rate.what, same, usual([one.rate.value for one in same], floor(same[0].rate.what)))
+        Group(
+            model, same[0].rate.what, same, usual([one.rate.value for one in same], floor(same[0].rate.what.quantity))
+        )
         for model, of_model in found.items()
         for same in of_model.values()
     ]
@@ -82,7 +79,7 @@ def groups(nodes: Mapping[str, Node]) -> list[Group]:
 
 def slow(group: Group) -> Iterator[Slow]:
     """Those of a group that are slower than the others."""
-    found = list(slower(group.values, floor(group.what)))
+    found = list(slower(group.values, floor(group.what.quantity), group.usual))
     usually = row(group.what, typical_readings(group)) if found else {}
     for at, others in found:
         yield Slow(group.measured[at], group, others, usually)
@@ -158,9 +155,7 @@ def why(found: Sequence[Slow], usually: Typical, odd: Mapping[str, str]) -> str:
     facts = facts_of(usually.settings, None), facts_of(gpu.settings, gpu.others)
     both = [(one.typical, row(one.group.what, one.measured.rate.readings)) for one in found]
     causes = explained(facts, Pair(card, card), both, math.log(found[0].share))
-    for what, old, new in zip(("a lower generation", "fewer lanes"), usually.link, gpu.link, strict=True):
-        if old is not None and new is not None and new < old:
-            causes.append(f"its PCIe link has {what} ({old:.0f} to {new:.0f})")
+    causes += narrower(zip(("a lower generation", "fewer lanes"), usually.link, gpu.link, strict=True))
     told = (one for run in node.latest for one in (*run.problems, *run.warnings) if one.gpu == gpu.ordinal)
     if own := [kind for kind in dict.fromkeys(one.id for one in told) if kind not in SAID_ALREADY]:
         causes.append(f"its own record tells of {', '.join(own)}")

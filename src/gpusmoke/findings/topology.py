@@ -105,6 +105,12 @@ def visible(facts: Facts) -> list[int]:
     return [row["ordinal"] for row in facts.rows("cuda.devices") if isinstance(row.get("ordinal"), int)]
 
 
+def way(facts: Facts, gpu: int, found: Link) -> str:
+    """What links a GPU to another, in words: "18 NVLinks 4.0", "PCIe (PIX)"."""
+    number = version(card(facts, gpu))
+    return f"{found.nvlinks} NVLinks{f' {number}' if number else ''}" if found.nvlinks else f"PCIe ({found.name})"
+
+
 def topology(facts: Facts) -> dict[tuple[int, int], Link]:
     """What links each two GPUs, by CUDA's numbers, the smaller first."""
     pairs = ((pair, link(facts, *pair)) for pair in combinations(visible(facts), 2))

@@ -45,14 +45,15 @@ def usual(rates: Sequence[float], floor: float = FLOOR) -> Usual:
     return Usual(middle, deviation, middle - max(floor * middle, deviations(len(rates)) * deviation))
 
 
-def slower(rates: Sequence[float], floor: float = FLOOR) -> Iterator[tuple[int, Usual]]:
+def slower(rates: Sequence[float], floor: float = FLOOR, known: Usual | None = None) -> Iterator[tuple[int, Usual]]:
     """The places of those that are slower than the others, with what is usual; none among fewer than three.
 
-    Slower is what is below the median by more than `floor` of it, and by more than the others lie apart.
+    Slower is what is below the median by more than `floor` of it, and by more than the others lie apart. Where what
+    is usual among all has been worked out already, with the same floor, it is `known`.
     """
     if len(rates) < FEWEST:
         return
-    together = usual(rates, floor) if len(rates) > ALL_TOGETHER else None
+    together = (known or usual(rates, floor)) if len(rates) > ALL_TOGETHER else None
     for at, rate in enumerate(rates):
         others = together or usual([*rates[:at], *rates[at + 1 :]], floor)
         if rate < others.low:

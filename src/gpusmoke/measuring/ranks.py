@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 from gpusmoke.facts import Json
+from gpusmoke.measuring.formats import runs
 
 SAME = ("gpusmoke", "torch", "nccl")
 """What all ranks must have in one version."""
@@ -29,13 +30,7 @@ class Place(NamedTuple):
 
 def listed(ranks: Sequence[int]) -> str:
     """Numbers of ranks as people write them: 0, 1-3, 7."""
-    runs: list[list[int]] = []
-    for rank in sorted(set(ranks)):
-        if runs and runs[-1][-1] == rank - 1:
-            runs[-1].append(rank)
-        else:
-            runs.append([rank])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs(ranks))
 
 
 def differing(rows: Sequence[Mapping[str, Json]]) -> dict[str, dict[str, list[int]]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from gpusmoke.facts import Json
 from gpusmoke.findings import Finding
+from gpusmoke.measuring.formats import runs
 
 
 def told_once(findings: Sequence[Finding]) -> Iterator[tuple[str, Finding]]:
@@ -25,8 +25,4 @@ def told_once(findings: Sequence[Finding]) -> Iterator[tuple[str, Finding]]:
 
 def ranges(numbers: Sequence[int]) -> str:
     """Numbers as "0-3, 5"."""
-    runs = [
-        [number for _, number in run]
-        for _, run in groupby(enumerate(sorted(set(numbers))), key=lambda pair: pair[1] - pair[0])
-    ]
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs(numbers))

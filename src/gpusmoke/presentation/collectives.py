@@ -8,6 +8,7 @@ from gpusmoke.facts import Json
 from gpusmoke.measuring.formats import size_text
 from gpusmoke.presentation import progress
 from gpusmoke.presentation.html.tables import Table
+from gpusmoke.presentation.several import text
 from gpusmoke.presentation.terminal import Page
 from gpusmoke.workers.parent import Event
 
@@ -28,8 +29,8 @@ class Progress(progress.Progress):
         if event.kind == "measurement":
             size, _, microseconds, _, bus, right = cells(event.content)
             wrong = "" if right == "yes" else ", WRONG"
-            text = f"{event.content['quantity']} of {size}: {microseconds} us, {bus} GB/s on the bus{wrong}"
-            event = Event(event.ordinal, "line", text)
+            said = f"{event.content['quantity']} of {size}: {microseconds} us, {bus} GB/s on the bus{wrong}"
+            event = Event(event.ordinal, "line", said)
         super().show(event)
 
 
@@ -49,7 +50,7 @@ def figure(value: Json) -> str:
     """A number with as many digits as can be meant; a dash where there is none."""
     if not isinstance(value, int | float):
         return "-"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
+    return text(value) if abs(value) >= 1 else f"{value:.4f}"
 
 
 def by_operation(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts
-from gpusmoke.findings.topology import card, near, nvlinks, topology, version, visible
+from gpusmoke.findings.topology import card, near, nvlinks, topology, visible, way
 from gpusmoke.presentation.grid import NONE, Grid, draw, matrix
 
 if TYPE_CHECKING:
@@ -65,10 +65,8 @@ def links(facts: Facts) -> Grid | str | None:
             **{pair[::-1]: one.name for pair, one in known.items()},
         }
         return matrix("Links between the GPUs", both)._replace(note=LEGEND)
-    (pair, one), (name,) = next(iter(known.items())), names
-    number = version(card(facts, pair[0]))
-    told = f"{one.nvlinks} NVLinks{f' {number}' if number else ''}" if one.nvlinks else f"PCIe ({name})"
-    return f"Each is linked to each by {told}."
+    pair, one = next(iter(known.items()))
+    return f"Each is linked to each by {way(facts, pair[0], one)}."
 
 
 def add_machine(page: Page, facts: Facts) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gpusmoke.presentation import of_command
+from gpusmoke.presentation import shown_by
 from gpusmoke.presentation.gfm import escaped, items
 from gpusmoke.presentation.html import tables
 from gpusmoke.presentation.html.rows import devices, ordered
@@ -15,7 +15,7 @@ from gpusmoke.record import Record
 
 def markdown(record: Record) -> str:
     """The verdict, the measurements as a table for each device, and the findings with their advice."""
-    if own := of_command(record.command):
+    if own := shown_by(record.command):
         return str(own.markdown(record))
     if record.command == "audit":
         from gpusmoke.presentation.audit import markdown as audited

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpusmoke.findings import Finding
-from gpusmoke.presentation import of_command
+from gpusmoke.presentation import shown_by
 from gpusmoke.presentation.alike import told_once
 from gpusmoke.presentation.machine import add_machine
 from gpusmoke.record import Record
@@ -110,7 +110,7 @@ def closing(record: Record) -> str:
 
 def show(record: Record, saved: Path | None = None) -> None:
     """Print a whole record, and where it was saved."""
-    if own := of_command(record.command):
+    if own := shown_by(record.command):
         own.show(record)
         return
     page = Page()

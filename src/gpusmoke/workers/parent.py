@@ -182,7 +182,7 @@ class Crew:
     def wait(self, show: Callable[[Event], None]) -> None:
         """Listen until every child has ended or the deadline has passed; `show` sees every event."""
         heard = {worker.ordinal: time.monotonic() for worker in self.workers}
-        while heard and (left := self._end_at - time.monotonic()) > 0:
+        while heard and (left := self.seconds_left) > 0:
             self._end_the_silent(heard)
             try:
                 event = self._events.get(timeout=min(left, POLL_SECONDS))  # short, so that Ctrl-C is noticed on Windows

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Json
-from gpusmoke.presentation import of_command
+from gpusmoke.presentation import shown_by
 from gpusmoke.presentation.alike import told_once
 from gpusmoke.presentation.html import canvas, tables
 from gpusmoke.presentation.html.plot import Plot
@@ -62,7 +62,7 @@ def template(name: str) -> Template:
 
 def render(record: Record, folder: Path | None = None) -> str:
     """The page as text; from `folder`, where it will lie, it links to the kit's own documents where they are near."""
-    if own := of_command(record.command, __package__ or ""):
+    if own := shown_by(record.command, __package__ or ""):
         return str(own.render(record))
     measured = devices(record.facts, record.measurements)
     with canvas.style():

@@ -13,6 +13,7 @@ from gpusmoke.findings import Finding
 from gpusmoke.measuring.clocks import reason_names
 from gpusmoke.measuring.telemetry import TIMELINE
 from gpusmoke.presentation.measurements import MOVES, pairs
+from gpusmoke.presentation.several import text
 
 Row = dict[str, Json]
 SEVERITIES = ("problem", "warning", "note", "ok")
@@ -45,7 +46,7 @@ def figure(value: Json) -> str:
     found = number(value)
     if found is None:
         return NONE
-    return f"{found:.0f}" if abs(found) >= 1000 else f"{found:.4g}"
+    return text(found)
 
 
 def fixed(value: Json, digits: int) -> str:
