@@ -5,6 +5,7 @@ What PyTorch is asked about "cuda" is answered here, and work sent there is done
 """
 
 import contextlib
+import gc
 import sys
 import time
 from types import SimpleNamespace
@@ -25,8 +26,11 @@ def on_cpu(value):
 
 def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures=ARCHITECTURES, cuda="13.0"):
     """From now on there are `count` GPUs; returns torch."""
+    gc.disable()  # as the kit does: to look for garbage in what an import makes takes a sixth of its time
     import torch
     from torch.overrides import TorchFunctionMode
+
+    gc.enable()
 
     class OnTheCpu(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
