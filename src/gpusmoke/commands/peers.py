@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gpusmoke.commands.session import Session
 from gpusmoke.facts import Fact
+from gpusmoke.findings.links import apart
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.workers.parent import Crew
 
@@ -34,5 +35,5 @@ def links_after(
         gpus = [gpu for gpu, device in used.items() if device.startswith("cuda")]  # PyTorch may see none of them
         if links is not None and len(gpus) > 1:
             session.facts = session.facts.with_facts({"request.links_deadline": Fact(seconds, "the program itself")})
-            links.tell(gpus, crew.seconds_left if hurried else None)
+            links.tell({"gpus": gpus, "at_once": apart(session.facts, gpus)}, crew.seconds_left if hurried else None)
             session.wait_for(links, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json, listed
@@ -56,7 +57,8 @@ def unended(facts: Facts, pairs: Sequence[Copied]) -> Iterator[Finding]:
     outcome = facts.row("links.worker.0")
     if not outcome:
         return
-    where = f"from GPU {now[0]} to {now[1]}" if len(now := listed(facts.value("links.now"))) == 2 else None
+    now = [(one[0], one[1]) for one in listed(facts.value("links.now")) if isinstance(one, list) and len(one) == 2]
+    where = f"from GPU {named(now)}" if now else None
     place = where or str(outcome.get("last_step") or "before they began")
     evidence = [f"last step: {outcome.get('last_step')}", f"exit code {outcome.get('exit_code')}"]
     evidence += [f"stderr: {line}" for line in listed(outcome.get("stderr"))[-4:]]
@@ -171,6 +173,16 @@ def measured(measurements: Sequence[Row]) -> Iterator[Finding]:
         low, high = (f"{value:.3g}" for value in (min(values), max(values)))
         spans[quantity] = low if low == high else f"{low} to {high}"
     yield finding("peer-copies-measured", one_way=spans[ONE_WAY], both_ways=spans[BOTH_WAYS])
+
+
+def apart(facts: Facts, gpus: Sequence[int]) -> bool:
+    """Whether copies between two of these GPUs are in the way of no other two's: all are linked by NVLink.
+
+    Those from card to card are the pair's own, and a switch passes on what comes from all of them at full rate. Where
+    paths of PCIe meet, each pair would have a part of what it has alone.
+    """
+    found = [link(facts, *pair) for pair in combinations(gpus, 2)]
+    return all(one is not None and one.nvlinks and not one.refused for one in found)
 
 
 def judge(facts: Facts, measurements: Sequence[Row] = (), busy: Collection[int | None] = ()) -> list[Finding]:

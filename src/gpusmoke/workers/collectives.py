@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch.cuda import nccl
 
 from gpusmoke import __version__
 from gpusmoke.facts import Json
@@ -130,7 +131,7 @@ def who(place: Place, device: str | None) -> dict[str, Json]:
 
 def nccl_version() -> str:
     """As PyTorch was built for; NCCL itself compares what was loaded."""
-    version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+    version: tuple[int, ...] = nccl.version()  # type: ignore[no-untyped-call]
     return ".".join(map(str, version))
 
 

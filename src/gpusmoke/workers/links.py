@@ -116,29 +116,47 @@ def prove(way: Way) -> list[str]:
     return [name for name, proof in PROOFS.items() if not proof(way)]
 
 
-def rates(ways: Sequence[Way]) -> list[float]:
-    """GB/s of several ways at once, all together: TURNS samples of some milliseconds, by the sources' own clocks."""
-    moved = sum(4 * way.count for way in ways)
+def rates(groups: Sequence[Sequence[Way]]) -> list[list[float]]:
+    """GB/s of each group of ways, all of them at once: TURNS samples of some milliseconds, by the sources' own clocks.
 
-    def turn(copies: int) -> float:
+    The rate of a group is of all that its ways moved, until the last of it has arrived.
+    """
+    moved = [sum(4 * way.count for way in group) for group in groups]
+
+    def turn(copies: int) -> list[float]:
         marks = []
-        for way in ways:
+        for way in itertools.chain(*groups):
             with way.streams():
                 marks.append(way.timer.mark())
         for _ in range(copies):
-            for way in ways:
+            for way in itertools.chain(*groups):
                 with way.streams():
                     way.copy()
         seconds = []
-        for way, start in zip(ways, marks, strict=True):
+        for way, start in zip(itertools.chain(*groups), marks, strict=True):
             with way.streams():
                 end = way.timer.mark()
             seconds.append(way.timer.seconds(start, end))
-        return max(seconds) / copies  # until the last one has arrived
+        each = iter(seconds)
+        return [max(itertools.islice(each, len(group))) / copies for group in groups]
 
     turn(1)  # the first wakes the link
-    copies = min(MOST_COPIES, max(1, round(TURN_SECONDS / max(turn(2), 1e-9))))
-    return [moved / turn(copies) / 1e9 for _ in range(TURNS)]
+    copies = min(MOST_COPIES, max(1, round(TURN_SECONDS / max(*turn(2), 1e-9))))
+    turns = [turn(copies) for _ in range(TURNS)]
+    return [[count / one[at] / 1e9 for one in turns] for at, count in enumerate(moved)]
+
+
+def rounds(gpus: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+    """Every two GPUs once, the smaller number first, in as few rounds as can be, in none of which a GPU has two.
+
+    One keeps its seat and the others go round the table: the circle method of tournaments, by Kirkman (1847).
+    """
+    seats: list[int | None] = [*gpus, None] if len(gpus) % 2 else [*gpus]
+    for _ in seats[1:]:
+        half = len(seats) // 2
+        facing = zip(seats[:half], reversed(seats[half:]), strict=True)
+        yield sorted((min(a, b), max(a, b)) for a, b in facing if a is not None and b is not None)
+        seats.insert(1, seats.pop())
 
 
 def sized(devices: Sequence[str], most: int) -> int:
@@ -153,12 +171,13 @@ class Links:
     def __init__(self, report: Reporter, devices: Mapping[int, str]) -> None:
         self.report, self.devices = report, devices
 
-    def pairs(self, what: str) -> Iterator[tuple[int, int]]:
-        """Each two GPUs in both directions; whose turn it is stands in links.now, so that one that hangs is named."""
-        for a, b in itertools.permutations(self.devices, 2):
-            self.report.step(f"in {what} from GPU {a} to GPU {b}")
-            self.report.fact("links.now", [a, b], "the program itself")
-            yield a, b
+    def begin(self, what: str, pairs: Sequence[tuple[int, int]]) -> None:
+        """Say whose turn it is: it stands in links.now, so that one that hangs is named."""
+        self.report.step(f"in {what} from GPU {', '.join(f'{a} to GPU {b}' for a, b in pairs)}")
+        self.report.fact("links.now", [[a, b] for a, b in pairs], "the program itself")
+
+    def ended(self) -> None:
+        """Say that nobody has its turn."""
         self.report.fact("links.now", None, "the program itself", "all have ended")
 
     def prove(self) -> bool:
@@ -168,7 +187,8 @@ class Links:
         PyTorch or CUDA said instead.
         """
         count, rows = sized(list(self.devices.values()), PROOF_BYTES), dict[int, list[dict[str, Json]]]()
-        for salt, (a, b) in enumerate(self.pairs("copies"), 1):
+        for salt, (a, b) in enumerate(itertools.permutations(self.devices, 2), 1):
+            self.begin("copies", [(a, b)])
             source, target = self.devices[a], self.devices[b]
             row: dict[str, Json] = {"to": b}
             row["access"] = is_gpu(source) and torch.cuda.can_device_access_peer(source, target)
@@ -180,36 +200,48 @@ class Links:
             self.report.fact(f"links.{a}", rows[a], "torch.cuda.can_device_access_peer, and copies")
             if "failed" not in row:
                 return False
+        self.ended()
         return True
 
-    def measure(self) -> None:
-        """How fast each pair is, one way, and both ways at once."""
-        count = sized(list(self.devices.values()), COPY_BYTES)
-        for salt, (a, b) in enumerate(self.pairs("timed copies"), 1):
-            source, target = self.devices[a], self.devices[b]
-            way = Way(source, target, count, salt)
-            self.tell_rate("peer-copy", (a, b), [way])
-            if a < b:
-                back = Way(target, source, count, -salt)
-                way.forget()
-                self.tell_rate("peer-copy-both-ways", (a, b), [way, back])
+    def measure(self, at_once: bool) -> None:
+        """How fast each pair is, one way, and both ways at once; with `at_once` pairs that share no GPU together."""
+        count, salts = sized(list(self.devices.values()), COPY_BYTES), itertools.count(1)
 
-    def tell_rate(self, quantity: str, pair: tuple[int, int], ways: Sequence[Way]) -> None:
-        """Measure, verify what arrived, and report."""
-        sampled = rates(ways)
-        name = torch.cuda.get_device_name(ways[0].source) if is_gpu(ways[0].source) else "CPU"
-        passed = all(way.right() for way in ways)
-        self.report.measurement(peer_row(quantity, pair, name, 4 * ways[0].count * len(ways), sampled, passed))
+        def ways(pairs: Sequence[tuple[int, int]]) -> list[Way]:
+            return [Way(self.devices[a], self.devices[b], count, next(salts)) for a, b in pairs]
+
+        together = rounds(list(self.devices))
+        for pairs in together if at_once else ([pair] for one in together for pair in one):
+            opposite = [(b, a) for a, b in pairs]
+            there = ways(pairs)
+            self.tell_rates("peer-copy", pairs, [[way] for way in there])
+            back = ways(opposite)
+            self.tell_rates("peer-copy", opposite, [[way] for way in back])
+            for way in (*there, *back):
+                way.forget()
+            self.tell_rates("peer-copy-both-ways", pairs, [list(both) for both in zip(there, back, strict=True)])
+        self.ended()
+
+    def tell_rates(self, quantity: str, pairs: Sequence[tuple[int, int]], groups: Sequence[Sequence[Way]]) -> None:
+        """Measure each pair's group of ways, verify what arrived, and report."""
+        self.begin("timed copies", pairs)
+        for pair, group, sampled in zip(pairs, groups, rates(groups), strict=True):
+            name = torch.cuda.get_device_name(group[0].source) if is_gpu(group[0].source) else "CPU"
+            passed = all(way.right() for way in group)
+            self.report.measurement(peer_row(quantity, pair, name, 4 * group[0].count * len(group), sampled, passed))
 
 
 def links(report: Reporter, measure: bool) -> None:
-    """Prove, and with `measure` time, the copies between GPUs, once the parent says which ones are there for it."""
+    """Prove, and with `measure` time, the copies between GPUs, once the parent says which ones are there for it.
+
+    It says {gpus: their numbers, at_once: whether pairs that share no GPU are timed together}.
+    """
     report.step("while waiting for the GPUs")
-    gpus: list[int] = report.heard()
-    devices = {gpu: f"cuda:{gpu}" for gpu in gpus}
+    told = report.heard()
+    devices = {gpu: f"cuda:{gpu}" for gpu in told["gpus"]}
     report.step("while opening the GPUs")
     with ThreadPoolExecutor(len(devices)) as pool:  # each takes the driver a while
         list(pool.map(torch.cuda.synchronize, devices.values()))
     every = Links(report, devices)
     if every.prove() and measure:
-        every.measure()
+        every.measure(told["at_once"])

@@ -1,5 +1,7 @@
 """Links between GPUs, and from GPUs to processors, on facts of our own making."""
 
+from itertools import combinations
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -162,10 +164,20 @@ def test_wrong_copies_name_the_pairs_once_and_the_gpu_that_all_have_in_common():
 @pytest.mark.parametrize(
     ("outcome", "now", "expected", "words"),
     [
-        ({"timed_out": True, "silent_seconds": 30.0, "exit_code": -9}, [2, 1], "peer-copy-hung", "from GPU 2 to 1 had"),
-        ({"unkillable": True, "exit_code": None}, [2, 1], "peer-copy-hung", "from GPU 2 to 1"),
+        (
+            {"timed_out": True, "silent_seconds": 30.0, "exit_code": -9},
+            [[2, 1]],
+            "peer-copy-hung",
+            "from GPU 2 to 1 had",
+        ),
+        ({"unkillable": True, "exit_code": None}, [[2, 1]], "peer-copy-hung", "from GPU 2 to 1"),
         ({"timed_out": True, "silent_seconds": 30.0}, None, "peer-copy-failed", "while opening: no end after 30.0 s"),
-        ({"finished": False, "exit_code": -11}, [0, 1], "peer-copy-failed", "from GPU 0 to 1: the process that makes"),
+        (
+            {"finished": False, "exit_code": -11},
+            [[0, 1], [2, 3]],
+            "peer-copy-failed",
+            "from GPU 0 to 1, 2 to 3: the process that makes",
+        ),
     ],
 )
 def test_a_child_that_does_not_come_through_is_told_with_the_pair(outcome, now, expected, words):
@@ -207,6 +219,18 @@ def test_pairs_are_held_to_what_their_links_carry_and_to_each_other():
     assert odd.title.endswith("NV18 carries 450; another program is using GPU 2.")
     (odd, *_) = copies.judge(copied(), rates(p3_0=200.0, p3_1=200.0, p2_3=210.0))
     assert odd.gpu == 3
+
+
+def test_pairs_are_timed_at_once_where_nvlink_alone_is_used():
+    switched = [gpu(at) for at in range(4)]
+    assert copies.apart(facts(switched), [0, 1, 2, 3])
+    assert not copies.apart(facts([*switched[:3], gpu(3) | {"nvlinks": None}]), [0, 1, 2, 3])
+    assert copies.apart(facts([*switched[:3], gpu(3) | {"nvlinks": None}]), [0, 1, 2])
+    refused = [
+        {"gpus": [a, b], "ancestor": 40, "read": 2 if b == 3 else 0, "nvlink": 0} for a, b in combinations(range(4), 2)
+    ]
+    assert not copies.apart(facts(switched, **{"nvml.pairs": refused}), [0, 1, 2, 3])
+    assert not copies.apart(facts(switched, **{"nvml.pairs": []}), [0, 1])  # nobody knows
 
 
 def test_what_goes_by_pcie_is_held_to_nothing():

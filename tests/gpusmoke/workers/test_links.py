@@ -1,5 +1,6 @@
 """Copies between devices, which are all the CPU here: what goes wrong on the way shows, and rates are what they say."""
 
+import itertools
 import json
 
 import jsonschema
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from gpusmoke.schema import record_schema  # noqa: E402 - after torch is known to be there
 from gpusmoke.workers import links  # noqa: E402 - needs torch
-from gpusmoke.workers.links import Links, Way, pattern, prove, rates, sized  # noqa: E402
+from gpusmoke.workers.links import Links, Way, pattern, prove, rates, rounds, sized  # noqa: E402
 
 CPU = "cpu"
 WORDS = 4096
@@ -48,8 +49,9 @@ def test_every_pair_is_proved_in_both_directions(three, listener):
     assert json.dumps(listener.facts)
 
 
-def test_every_pair_is_measured_one_way_and_both_ways_at_once(three, listener):
-    three.measure()
+@pytest.mark.parametrize("at_once", [False, True])
+def test_every_pair_is_measured_one_way_and_both_ways_at_once(three, listener, at_once):
+    three.measure(at_once)
     found = [(row["quantity"], row["gpu"], row["peer"]) for row in listener.measurements]
     one_way = [(a, b) for a in (0, 2, 5) for b in (0, 2, 5) if a != b]
     assert sorted(found) == sorted(
@@ -106,7 +108,7 @@ def test_the_measured_copies_are_verified_in_both_directions(three, listener, mo
         target[7] += 1
 
     faulty(monkeypatch, fault)
-    three.measure()
+    three.measure(at_once=False)
     assert {row["verified"]["passed"] for row in listener.measurements} == {False}
 
 
@@ -118,7 +120,7 @@ def test_an_error_ends_it_and_names_the_pair(three, listener, monkeypatch):
 
     faulty(monkeypatch, fault)
     assert not three.prove()
-    assert listener.facts["links.now"] == [0, 5]
+    assert listener.facts["links.now"] == [[0, 5]]
     assert listener.facts["links.0"] == [
         {"to": 2, "access": False, "failed": []},
         {
@@ -131,24 +133,65 @@ def test_an_error_ends_it_and_names_the_pair(three, listener, monkeypatch):
     assert "links.2" not in listener.facts
 
 
-@pytest.mark.parametrize("work", [Links.prove, Links.measure])
-def test_a_pair_is_told_before_its_copies_begin(three, listener, monkeypatch, work):
+def pairs_while(work, listener, monkeypatch):
+    """What links.now held at the copies of some work, in order."""
     seen = []
 
     def fault(copy, number, target):
-        seen.append(listener.facts["links.now"])
+        seen.append(tuple(map(tuple, listener.facts["links.now"])))
         copy()
 
     faulty(monkeypatch, fault)
-    work(three)
-    assert list(dict.fromkeys(map(tuple, seen))) == [(a, b) for a in (0, 2, 5) for b in (0, 2, 5) if a != b]
+    work()
+    assert listener.facts["links.now"] is None
+    return list(dict.fromkeys(seen))
+
+
+def test_a_pair_is_told_before_its_copies_begin(three, listener, monkeypatch):
+    pairs = [((a, b),) for a in (0, 2, 5) for b in (0, 2, 5) if a != b]
+    assert pairs_while(three.prove, listener, monkeypatch) == pairs
+    found = pairs_while(lambda: three.measure(at_once=False), listener, monkeypatch)
+    assert sorted(found) == pairs
+
+
+def test_pairs_that_share_no_gpu_are_timed_at_once(listener, monkeypatch, three):
+    four = Links(listener, dict.fromkeys((0, 2, 5, 7), CPU))
+    rounds = [((0, 7), (2, 5)), ((0, 5), (2, 7)), ((0, 2), (5, 7))]
+    back = [tuple((b, a) for a, b in pairs) for pairs in rounds]
+    found = pairs_while(lambda: four.measure(at_once=True), listener, monkeypatch)
+    assert sorted(found) == sorted(rounds + back)
+    assert len(listener.measurements) == 18
+
+
+def test_of_pairs_at_once_the_one_whose_copies_come_out_wrong_is_told(listener, monkeypatch, three):
+    def fault(copy, number, target):
+        copy()
+        if target[0] == pattern(1, 2, CPU)[0]:  # the second way of the first round
+            target[7] += 1
+
+    faulty(monkeypatch, fault)
+    Links(listener, dict.fromkeys((0, 2, 5, 7), CPU)).measure(at_once=True)
+    wrong = [row for row in listener.measurements if row["verified"]["passed"] is not True]
+    assert [(row["quantity"], row["gpu"], row["peer"]) for row in wrong] == [
+        ("peer-copy", 2, 5),
+        ("peer-copy-both-ways", 2, 5),
+    ]
+
+
+@given(st.lists(st.integers(0, 300), unique=True, max_size=20))
+def test_rounds_are_a_tournament(gpus):
+    found = list(rounds(gpus))
+    assert sorted(pair for pairs in found for pair in pairs) == sorted(itertools.combinations(sorted(gpus), 2))
+    assert len(found) == max(0, len(gpus) - 1 + len(gpus) % 2)
+    for pairs in found:
+        assert len({gpu for pair in pairs for gpu in pair}) == 2 * len(pairs)
 
 
 class Clock:
-    """A way that moves so many words a second; `number` is its place among those that go at the same time."""
+    """A way that moves so many words a second."""
 
-    def __init__(self, words_per_second, clock):
-        self.count, self.speed, self.clock, self.timer, self.busy = 1000, words_per_second, clock, self, 0.0
+    def __init__(self, words_per_second):
+        self.count, self.speed, self.timer, self.busy = 1000, words_per_second, self, 0.0
 
     def streams(self):
         return torch.no_grad()  # any context
@@ -165,9 +208,11 @@ class Clock:
 
 def test_a_rate_is_of_all_that_moved_until_the_slowest_has_arrived(monkeypatch):
     monkeypatch.setattr(links, "TURN_SECONDS", 0.1)
-    assert rates([Clock(1e6, None)]) == pytest.approx([4e6 / 1e9] * links.TURNS)
-    both = rates([Clock(1e6, None), Clock(0.5e6, None)])
+    (alone,) = rates([[Clock(1e6)]])
+    assert alone == pytest.approx([4e6 / 1e9] * links.TURNS)
+    both, other = rates([[Clock(1e6), Clock(0.5e6)], [Clock(3e6)]])
     assert both == pytest.approx([2 * 4000 / 0.002 / 1e9] * links.TURNS)
+    assert other == pytest.approx([3 * 4e6 / 1e9] * links.TURNS)  # its own, though it was done first
 
 
 def test_buffers_are_a_part_of_what_the_fullest_device_has_free(monkeypatch):
