@@ -33,7 +33,7 @@ SIZES = {
 
 # Four at once, on two cores as well: three left a third of them idle, since many tests wait for programs. Each has
 # PyTorch in its memory. A test may take a hundred times as long as another, so who is done takes over what waits.
-PARALLEL = ["--numprocesses=5", "--dist=worksteal"]
+PARALLEL = ["--numprocesses=4", "--dist=worksteal"]
 
 # The tool's own words are all that should be seen.
 logging.getLogger("nox").setLevel(logging.WARNING)

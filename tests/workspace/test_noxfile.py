@@ -193,7 +193,7 @@ class TestTest:
         done = clone.run("test", "-n0", "-k", "two words", "tests")
         parallel, given = done.stdout.splitlines()[:2], done.stdout.splitlines()[2:]
         # The user's come last, so that they win.
-        assert parallel == ["--numprocesses=5", "--dist=worksteal"]
+        assert parallel == ["--numprocesses=4", "--dist=worksteal"]
         assert (given, done.returncode) == (["-n0", "-k", "two words", "tests", str(clone.root)], 5)
 
     def test_paths_keep_their_meaning(self, clone):

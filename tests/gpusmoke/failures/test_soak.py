@@ -124,7 +124,7 @@ def only_that_bit(error):
 
 
 def test_a_bit_that_flipped_in_memory_is_told_with_its_place_and_time(kit, machine, named):
-    done = kit(*LOAD, SHORT, env=machine(IN_MEMORY), timeout=180)
+    done = kit(*LOAD, LONG, env=machine(IN_MEMORY), timeout=180)
     title = named(done, "bits-differ", "pixi run soak")["title"]
     record = json.loads(done.stdout)
     row = record["facts"]["soak.0"]["value"]
