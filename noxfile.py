@@ -9,27 +9,18 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
-from typing import NoReturn
 
 import nox
 
 ROOT = Path(__file__).resolve().parent
-PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-# Pixi's environments already hold everything.
+sys.path.insert(0, str(ROOT / "scripts"))
+import from_pypi  # noqa: E402 - from the folder that has just been made known
+from from_pypi import say, stop  # noqa: E402
+
 PIXI = "--no-venv" in sys.argv
 # What the torch of pyproject.toml was built for.
 BUILD_CUDA = "13.0"
-GROUPS = {"tools": ["tools"], "report": ["report"], "gpu": ["gpu", "test"], "compile": ["compile"], "lint": ["lint"]}
-# Bytes to download and on disk, on linux-64; elsewhere PyTorch comes without CUDA and is smaller.
-SIZES = {
-    "tools": (27e6, 135e6),
-    "report": (70e6, 300e6),
-    "gpu": (3.0e9, 6.1e9),
-    "compile": (240e6, 700e6),
-    "lint": (55e6, 200e6),
-}
 
 # Four at once, on two cores as well: three left a third of them idle, since many tests wait for programs. Each has
 # PyTorch in its memory. A test may take a hundred times as long as another, so who is done takes over what waits.
@@ -93,7 +84,7 @@ def soak(session: nox.Session) -> None:
 @session
 def smoke(session: nox.Session) -> None:
     """Prove this machine; before PyTorch is downloaded, doctor says whether the driver can run it."""
-    if not is_ready("gpu") and not wants_help(session):
+    if not PIXI and not from_pypi.is_ready("gpu") and not wants_help(session):
         ask_doctor(session)
     kit(session, "gpu")
 
@@ -165,6 +156,11 @@ def rename(session: nox.Session) -> None:
     become(session, environment("tools"), "scripts/rename", *session.posargs)
 
 
+def environment(name: str) -> Path:
+    """The Python of an environment; Pixi's already hold everything."""
+    return Path(sys.executable) if PIXI else from_pypi.environment(name)
+
+
 def kit(session: nox.Session, name: str) -> None:
     """Run a command of the kit where the user stands, so that paths keep their meaning. Help never needs PyTorch."""
     python = environment("tools" if wants_help(session) else name)
@@ -207,93 +203,6 @@ def become(session: nox.Session, python: Path, *arguments: str, folder: str | Pa
     if os.name == "nt":  # its exec does not wait
         sys.exit(subprocess.run(command, env=kit_environ()).returncode)
     os.execve(python, command, kit_environ())  # noqa: S606 - no shell is wanted
-
-
-# ── Environments from PyPI ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def environment(name: str) -> Path:
-    """The Python of an environment, which is made first where it is missing, unfinished or out of date."""
-    if PIXI:
-        return Path(sys.executable)
-    if not is_ready(name):
-        import fcntl  # Windows has none, and only Pixi there
-
-        (ROOT / ".nox").mkdir(exist_ok=True)
-        with (ROOT / ".nox" / f"{name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"waiting for another run, which is installing .nox/{name}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if not is_ready(name):
-                install(name, lock.fileno())
-    return ROOT / ".nox" / name / "bin" / "python"
-
-
-def requirements(name: str) -> tuple[str, ...]:
-    """What pyproject.toml pins for an environment."""
-    return nox.project.dependency_groups(PYPROJECT, *GROUPS[name])
-
-
-def stamp(name: str) -> str:
-    """What a finished environment was made for and from."""
-    return "\n".join([f"{sysconfig.get_platform()}, Python {sysconfig.get_python_version()}", *requirements(name)])
-
-
-def is_ready(name: str) -> bool:
-    """Whether nothing has to be installed."""
-    written = ROOT / ".nox" / name / "stamp"
-    return PIXI or (written.is_file() and written.read_text(encoding="utf-8") == stamp(name))
-
-
-def install(name: str, lock: int) -> None:
-    """Make an environment from nothing, its stamp last: an interrupted one is never taken for a finished one."""
-    folder = ROOT / ".nox" / name
-    download, on_disk = SIZES[name]
-    shutil.rmtree(folder, ignore_errors=True)
-    # pip keeps every download until the last package is unpacked, and one more copy in its cache.
-    needed = on_disk + download * (1 if os.environ.get("PIP_NO_CACHE_DIR") else 2)
-    free = shutil.disk_usage(folder.parent).free
-    if free < needed:
-        stop(
-            f"installing {folder} takes {size(needed)}, but {size(free)} are free there; free some, or put the "
-            f"repository on a larger disk (PIP_NO_CACHE_DIR=1 saves {size(download)})"
-        )
-    say(f"downloading {size(download)} from PyPI into {folder} ({size(on_disk)} on disk), this once")
-    run_pip = [folder / "bin" / "python", "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    (folder / "tmp").mkdir(parents=True)
-    environ = os.environ | {"TMPDIR": str(folder / "tmp")}  # /tmp may be small
-    log = folder.with_suffix(".log")
-    with log.open("w") as quiet:
-        output = sys.stderr if sys.stderr.isatty() else quiet  # progress is for people
-        for command in ([sys.executable, "-I", "-m", "venv", folder], [*run_pip, *requirements(name)]):
-            # No deadline: pip has its own for a silent network, and a slow one may take hours. pip inherits the lock:
-            # one that outlives this process still keeps others away.
-            if subprocess.run(command, env=environ, stdout=output, stderr=output, pass_fds=[lock]).returncode:
-                words = "above" if output is sys.stderr else f"in {log}"
-                stop(
-                    f"{folder} could not be installed from PyPI (pip's words are {words}): check the network, or set "
-                    "HTTPS_PROXY or PIP_INDEX_URL; then run the same command again"
-                )
-    shutil.rmtree(folder / "tmp")
-    (folder / "stamp").write_text(stamp(name), encoding="utf-8")
-
-
-def size(count: float) -> str:
-    """Bytes, for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def say(text: str) -> None:
-    """Standard output belongs to the tool."""
-    print(f"nox: {text}", file=sys.stderr, flush=True)
-
-
-def stop(sentence: str) -> NoReturn:
-    """Say why a task can't be started."""
-    say(sentence)
-    sys.exit(2)
 
 
 # ── Linting ──────────────────────────────────────────────────────────────────────────────────────────────────────────

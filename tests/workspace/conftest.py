@@ -30,16 +30,24 @@ TOOLS = [
 ]
 TOOLS += ["sort", "tail", "uname"]
 
-# Makes environments whose Python is this file again. pip only notes what it should install, and then does what
-# STAND_IN_PIP says. nox is the real one, with the stand-in as sys.executable and as much disk as STAND_IN_FREE says.
+# Makes environments whose Python is this file again. pip, which was told STAND_IN_CONFIG, only notes what it should
+# install, and then does what STAND_IN_PIP says; so does uv, once it is installed (STAND_IN_UV). nox is the real one,
+# with the stand-in as sys.executable and as much disk as STAND_IN_FREE says.
 PYTHON = r"""#!/usr/bin/env bash
 case "$*" in
   *ensurepip*) [[ -z "${STAND_IN_BARE:-}" ]] ;;
   "-I -m venv "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+  "-I -m pip config list") printf '%s' "${STAND_IN_CONFIG:-}" ;;
   "-I -m pip install "*)
     words=$*
     printf '%s\n' "${words##*--no-input }" >>"$STAND_IN_LOG"
     eval "${STAND_IN_PIP:-}"
+    [[ $words != *" uv=="* ]] || cp "$0" "${0%python}uv"
+    ;;
+  "pip install --compile-bytecode --python $(dirname "$0")/python "*)
+    printf '%s\n' "${*:6}" >>"$STAND_IN_LOG"
+    env | grep -E '^(UV|SSL|ALL)_' | sort >"$STAND_IN_LOG.uv"
+    eval "${STAND_IN_UV:-}"
     ;;
   "-I -m nox "*)
     shift 3
@@ -78,11 +86,12 @@ class Clone:
         self.root = folder / "my clone"
         self.path = folder / "bin"
         self.pip_log = folder / "pip.log"
+        self.uv_environ = folder / "pip.log.uv"
         self.started: list[subprocess.Popen] = []
         self.path.mkdir()
         for tool in TOOLS:
             (self.path / tool).symlink_to(shutil.which(tool))
-        for name in ("scripts/run", "noxfile.py", "pixi.toml", "pyproject.toml"):
+        for name in ("scripts/run", "scripts/from_pypi.py", "noxfile.py", "pixi.toml", "pyproject.toml"):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
         kit = self.root / "src" / "gpusmoke" / "__main__.py"
@@ -131,7 +140,7 @@ class Clone:
 
     @property
     def installed(self) -> list[str]:
-        """The first requirement of every call of pip."""
+        """The first requirement of every call of pip or uv."""
         return [line.split()[0] for line in self.pip_log.read_text().splitlines()] if self.pip_log.exists() else []
 
 

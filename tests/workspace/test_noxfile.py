@@ -46,7 +46,7 @@ class TestEnvironments:
         for task in ("doctor", "report", "check", "bench", "smoke"):
             assert clone.run(task).returncode == 0
         assert clone.run("test", "-n0").returncode == 5, "pytest's own for a folder without tests"
-        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py", "nvidia-ml-py"]
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py", "uv", "nvidia-ml-py"]
 
     def test_rename_needs_the_small_one(self, clone):
         clone.has_python()
@@ -89,10 +89,10 @@ class TestEnvironments:
 
     def test_without_a_network_that_is_said(self, clone):
         clone.has_python()
-        done = clone.run("check", STAND_IN_PIP=only("torch==", NOT_FOUND))
+        done = clone.run("check", STAND_IN_PIP=f"{only('torch==', NOT_FOUND)}; {only('uv==', NOT_FOUND)}")
         assert (done.returncode, done.stdout) == (2, "")
         log = clone.root / ".nox" / "gpu.log"
-        assert log.read_text() == "ERROR: No matching distribution\n"
+        assert log.read_text() == "ERROR: No matching distribution\n" * 2  # for uv, and then for the rest
         assert f"(pip's words are in {log}): check the network" in done.stderr.splitlines()[-1]
         assert clone.run("check").returncode == 0
 
@@ -121,8 +121,8 @@ class TestEnvironments:
     def test_two_runs_at_once_install_once(self, clone, tmp_path):
         clone.has_python()
         clone.run("doctor")
-        first = clone.start("check", STAND_IN_PIP=only("torch==", until(tmp_path / "go")))
-        while len(clone.installed) < 3:
+        first = clone.start("check", STAND_IN_UV=until(tmp_path / "go"))
+        while len(clone.installed) < 4:
             time.sleep(0.05)
         second = clone.start("check")
         assert waits(second)
@@ -130,13 +130,13 @@ class TestEnvironments:
         for process in (first, second):
             process.communicate(timeout=30)
         assert (first.returncode, second.returncode) == (0, 0)
-        assert len(clone.installed) == 3
+        assert len(clone.installed) == 4
 
-    def test_a_pip_that_outlives_its_run_is_waited_for(self, clone, tmp_path):
+    def test_an_installer_that_outlives_its_run_is_waited_for(self, clone, tmp_path):
         clone.has_python()
         clone.run("doctor")
-        first = clone.start("check", STAND_IN_PIP=only("torch==", until(tmp_path / "go")))
-        while len(clone.installed) < 3:
+        first = clone.start("check", STAND_IN_UV=until(tmp_path / "go"))
+        while len(clone.installed) < 4:
             time.sleep(0.05)
         first.kill()
         second = clone.start("check")
@@ -144,6 +144,59 @@ class TestEnvironments:
         (tmp_path / "go").touch()
         second.communicate(timeout=30)
         assert second.returncode == 0
+
+    def test_a_small_one_is_not_worth_uv(self, clone):
+        clone.has_python()
+        clone.run("doctor")
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py"]
+
+    @pytest.mark.parametrize(
+        ("told", "environ"),
+        [
+            ("global.disable-pip-version-check='1'\n:env:.timeout='180'", {}),
+            (
+                "global.cert='/etc/ca.crt'\nglobal.proxy='http://proxy:3128'\ninstall.find-links='/a\\n/b'",
+                {"SSL_CERT_FILE": "/etc/ca.crt", "ALL_PROXY": "http://proxy:3128", "UV_FIND_LINKS": "/a,/b"},
+            ),
+            # The later one wins, as with pip.
+            (
+                "global.index-url='https://a/simple'\n:env:.index-url='https://b/simple?x=1'",
+                {"UV_DEFAULT_INDEX": "https://b/simple?x=1"},
+            ),
+        ],
+    )
+    def test_uv_is_told_what_pip_was_told(self, clone, told, environ):
+        clone.has_python()
+        assert clone.run("check", STAND_IN_CONFIG=told).returncode == 0
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "uv", "nvidia-ml-py"]
+        seen = dict(line.split("=", 1) for line in clone.uv_environ.read_text().splitlines())
+        cache = seen.pop("UV_CACHE_DIR")
+        assert seen == environ
+        assert Path(cache).is_relative_to(clone.root / ".nox/gpu")
+        assert sorted(path.name for path in (clone.root / ".nox/gpu").iterdir()) == ["bin", "stamp"]
+
+    def test_what_uv_was_told_itself_comes_first(self, clone):
+        clone.has_python()
+        mine = {"UV_CACHE_DIR": "/mine", "UV_DEFAULT_INDEX": "https://mine/simple"}
+        clone.run("check", STAND_IN_CONFIG="global.index-url='https://a/simple'", **mine)
+        assert dict(line.split("=", 1) for line in clone.uv_environ.read_text().splitlines()) == mine
+
+    @pytest.mark.parametrize("setting", ["extra-index-url", "require-hashes", "no-index", "something-new"])
+    def test_what_only_pip_can_be_told_leaves_it_to_pip(self, clone, setting):
+        clone.has_python()
+        assert clone.run("check", STAND_IN_CONFIG=f"global.{setting}='x'").returncode == 0
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py"]
+
+    def test_where_uv_can_not_pip_does_and_it_is_said(self, clone):
+        clone.has_python()
+        done = clone.run("check", STAND_IN_UV="echo 'error: no'; exit 2")
+        assert done.returncode == 0
+        log = clone.root / ".nox" / "gpu.log"
+        assert f"uv could not install {clone.root}/.nox/gpu (its words are in {log}); now pip tries" in done.stderr
+        assert log.read_text() == "error: no\n"
+        asked = clone.pip_log.read_text().splitlines()
+        assert len(asked) == 4
+        assert asked[-1] == asked[-2]
 
     def test_help_needs_no_pytorch(self, clone):
         clone.has_python()

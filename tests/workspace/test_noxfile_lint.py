@@ -49,7 +49,7 @@ class TestLint:
             "ruff check .",
             "ruff format --check .",
             "typos --force-exclude .github/workflows/ci.yml .gitignore Dockerfile hook noxfile.py pixi.toml"
-            " pyproject.toml scripts/run src/gpusmoke/__main__.py",
+            " pyproject.toml scripts/from_pypi.py scripts/run src/gpusmoke/__main__.py",
             "taplo lint pixi.toml pyproject.toml",
             "taplo format --check --diff pixi.toml pyproject.toml",
             "shellcheck hook scripts/run",

@@ -123,7 +123,7 @@ class TestWithoutPixi:
         assert f"{clone.root}/.nox/gpu" in downloading
         assert second.stderr == greeting + "\n"
         assert first.stdout == second.stdout
-        assert len(clone.installed) == 2
+        assert len(clone.installed) == 3  # nox, uv, and the rest
 
     def test_nothing_but_the_tools_words_is_on_standard_output(self, clone):
         clone.has_python()
