@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 import nox
 
@@ -77,55 +77,70 @@ def install(name: str, lock: int) -> None:
     folder = ROOT / ".nox" / name
     download, on_disk = SIZES[name]
     shutil.rmtree(folder, ignore_errors=True)
-    # pip keeps every download until the last package is unpacked, and one more copy in its cache.
-    needed = on_disk + download * (1 if os.environ.get("PIP_NO_CACHE_DIR") else 2)
-    free = shutil.disk_usage(folder.parent).free
+    told = settings_for_uv() if download >= WORTH_UV else None
+    # uv unpacks as it downloads; pip keeps every download until the last package is unpacked, and one in its cache.
+    kept = 0 if told is not None else 1 if os.environ.get("PIP_NO_CACHE_DIR") else 2
+    needed, free = on_disk + kept * download, shutil.disk_usage(folder.parent).free
     if free < needed:
+        hint = f" (PIP_NO_CACHE_DIR=1 saves {size(download)})" if kept == 2 else ""
         stop(
             f"installing {folder} takes {size(needed)}, but {size(free)} are free there; free some, or put the "
-            f"repository on a larger disk (PIP_NO_CACHE_DIR=1 saves {size(download)})"
+            f"repository on a larger disk{hint}"
         )
     say(f"downloading {size(download)} from PyPI into {folder} ({size(on_disk)} on disk), this once")
-    temporary, python = folder / "tmp", folder / "bin" / "python"
-    temporary.mkdir(parents=True)
+    (folder / "tmp").mkdir(parents=True)
     log = folder.with_suffix(".log")
     with log.open("w") as quiet:
         output = sys.stderr if sys.stderr.isatty() else quiet  # progress is for people
         words = "above" if output is sys.stderr else f"in {log}"
-
-        def succeeds(*command: str | Path, told: Mapping[str, str] | None = None) -> bool:
-            # No deadline: installers have their own for a silent network, and a slow one may take hours. They inherit
-            # the lock: one that outlives this process still keeps others away. /tmp may be small.
-            environ = {**(told or {}), **os.environ, "TMPDIR": str(temporary)}
-            return not subprocess.run(command, env=environ, stdout=output, stderr=output, pass_fds=[lock]).returncode
-
-        pip: list[str | Path] = [python, "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-
-        def by_uv() -> bool:
-            told = settings_for_uv(python) if download >= WORTH_UV else None
-            if told is None or not succeeds(*pip, *nox.project.dependency_groups(PYPROJECT, "installer")):
-                return False
-            # What is unpacked on the environment's own disk is linked and not copied.
-            told = {"UV_CACHE_DIR": str(temporary / "uv"), **told}
-            uv: list[str | Path] = [folder / "bin" / "uv", "pip", "install", "--compile-bytecode", "--python", python]
-            if succeeds(*uv, *requirements(name), told=told):
-                return True
+        installer = Installer(folder, output, lock)
+        made = installer.succeeds(sys.executable, "-I", "-m", "venv", folder)
+        by_uv = made and told is not None and installer.uv(requirements(name), told)
+        if made and told is not None and not by_uv:
             say(f"uv could not install {folder} (its words are {words}); now pip tries, which takes longer")
-            return False
-
-        made = succeeds(sys.executable, "-I", "-m", "venv", folder)
-        if not made or not (by_uv() or succeeds(*pip, *requirements(name))):
+        if not made or not (by_uv or installer.pip(requirements(name))):
             stop(
                 f"{folder} could not be installed from PyPI (pip's words are {words}): check the network, or set "
                 "HTTPS_PROXY or PIP_INDEX_URL; then run the same command again"
             )
-    shutil.rmtree(temporary)
+    shutil.rmtree(folder / "tmp")
     (folder / "stamp").write_text(stamp(name), encoding="utf-8")
 
 
-def settings_for_uv(python: Path) -> dict[str, str] | None:
+class Installer(NamedTuple):
+    """What fills the environment in a folder; installers inherit the lock, which they keep if they outlive us."""
+
+    folder: Path
+    output: TextIO
+    lock: int
+
+    def succeeds(self, *command: str | Path, told: Mapping[str, str] | None = None) -> bool:
+        """Run a command, with variables that it is told unless the user told it others."""
+        environ = {**(told or {}), **os.environ, "TMPDIR": str(self.folder / "tmp")}  # /tmp may be small
+        # No deadline: installers have their own for a silent network, and a slow one may take hours.
+        done = subprocess.run(command, env=environ, stdout=self.output, stderr=self.output, pass_fds=[self.lock])
+        return done.returncode == 0
+
+    def pip(self, pins: Sequence[str]) -> bool:
+        """Install by pip."""
+        python = self.folder / "bin" / "python"
+        return self.succeeds(python, "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *pins)
+
+    def uv(self, pins: Sequence[str], told: Mapping[str, str]) -> bool:
+        """Install by uv, which pip installs first."""
+        cache = self.folder / "tmp" / "uv"  # on the environment's own disk, so that its files are linked, not copied
+        command = [self.folder / "bin" / "uv", "pip", "install", "--compile-bytecode", "--python"]
+        made = self.pip(nox.project.dependency_groups(PYPROJECT, "installer")) and self.succeeds(
+            *command, self.folder / "bin" / "python", *pins, told={"UV_CACHE_DIR": str(cache), **told}
+        )
+        shutil.rmtree(cache, ignore_errors=True)
+        return made
+
+
+def settings_for_uv() -> dict[str, str] | None:
     """What pip was told, as variables for uv; None where there is something that only pip can be told."""
-    listing = subprocess.run([python, "-I", "-m", "pip", "config", "list"], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-I", "-m", "pip", "config", "list"]
+    listing = subprocess.run(command, capture_output=True, text=True, timeout=60)
     told = {}
     for line in listing.stdout.splitlines():
         name, _, value = line.partition("=")  # global.index-url='https://…', or :env:.index-url=…
