@@ -129,9 +129,10 @@ class Installer(NamedTuple):
     def uv(self, pins: Sequence[str], told: Mapping[str, str]) -> bool:
         """Install by uv, which pip installs first."""
         cache = self.folder / "tmp" / "uv"  # on the environment's own disk, so that its files are linked, not copied
-        command = [self.folder / "bin" / "uv", "pip", "install", "--compile-bytecode", "--python"]
+        programs = self.folder / "bin"
+        options = ("pip", "install", "--compile-bytecode", "--python", programs / "python")
         made = self.pip(nox.project.dependency_groups(PYPROJECT, "installer")) and self.succeeds(
-            *command, self.folder / "bin" / "python", *pins, told={"UV_CACHE_DIR": str(cache), **told}
+            programs / "uv", *options, *pins, told={"UV_CACHE_DIR": str(cache), **told}
         )
         shutil.rmtree(cache, ignore_errors=True)
         return made
