@@ -74,10 +74,10 @@ def cubin(source: Path, architecture: str, anew: bool = False) -> Path:
     return kept
 
 
-def compile_to(target: Path, nvcc: Path, source: Path, architecture: str) -> None:
+def compile_to(target: Path, nvcc: Path, source: Path, architecture: str, flags: Sequence[str] = FLAGS) -> None:
     """Run nvcc; raises NvccError where it does not succeed."""
-    flags = ["-cubin", *FLAGS, f"-arch={architecture}", *host_compiler(nvcc)]
-    command = [str(nvcc), *flags, "-o", str(target), str(source)]
+    options = ["-cubin", *flags, f"-arch={architecture}", *host_compiler(nvcc)]
+    command = [str(nvcc), *options, "-o", str(target), str(source)]
     try:
         done = subprocess.run(
             command,

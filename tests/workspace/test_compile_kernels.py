@@ -24,10 +24,10 @@ def script(tmp_path):
 
 
 def compiler(name, architectures, wrong=None, empty=None):
-    def compile_to(source, architecture, target):
+    def compile_to(source, architecture, target, flags):
         if wrong == (source.name, architecture):
             raise RuntimeError("x is undefined")
-        target.write_text("" if empty == (source.name, architecture) else "machine code")
+        target.write_text("" if empty == (source.name, architecture) else " ".join(flags))
 
     return lambda: (name, architectures, compile_to)
 
@@ -48,7 +48,25 @@ def test_every_kernel_is_compiled_by_both_for_all_they_know(script, monkeypatch,
         "src/a/one.cu: NVRTC 12.9: sm_50",
         "src/b/two.cu: NVRTC 12.9: sm_50",
     ]
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["-std=c++17 -lineinfo"] * 6
+
+
+def test_only_what_is_kept_or_for_hopper_is_optimised_as_for_users(script, monkeypatch):
+    used, made = {}, compiler("nvcc 13", ["sm_75", "sm_90"])
+
+    def noting():
+        name, architectures, compile_to = made()
+
+        def noted(source, architecture, target, flags):
+            used[source.name, architecture] = flags
+            compile_to(source, architecture, target, flags)
+
+        return name, architectures, noted
+
+    assert run(script, monkeypatch, noting, compiler("NVRTC 12.9", ["sm_50"])) == 0
+    quick = {key for key, flags in used.items() if any("Ofast-compile" in flag for flag in flags)}
+    assert quick == {("one.cu", "sm_75"), ("two.cu", "sm_75")}
+    assert used.keys() - quick == {("one.cu", "sm_90"), ("two.cu", "sm_90")}
 
 
 @pytest.mark.parametrize("how", ["wrong", "empty"])
