@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from gpusmoke.facts import Json
-from gpusmoke.measuring.timing import CpuTimer, CudaTimer
+from gpusmoke.measuring.timing import CpuTimer, CudaTimer, Mark
 from gpusmoke.workers.pytorch import error_code
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.rows import peer_row
@@ -122,23 +122,24 @@ def rates(groups: Sequence[Sequence[Way]]) -> list[list[float]]:
     The rate of a group is of all that its ways moved, until the last of it has arrived.
     """
     moved = [sum(4 * way.count for way in group) for group in groups]
+    ways = [way for group in groups for way in group]
+
+    def marks() -> list[Mark]:
+        found = []
+        for way in ways:
+            with way.streams():
+                found.append(way.timer.mark())
+        return found
 
     def turn(copies: int) -> list[float]:
-        marks = []
-        for way in itertools.chain(*groups):
-            with way.streams():
-                marks.append(way.timer.mark())
+        starts = marks()
         for _ in range(copies):
-            for way in itertools.chain(*groups):
+            for way in ways:
                 with way.streams():
                     way.copy()
-        seconds = []
-        for way, start in zip(itertools.chain(*groups), marks, strict=True):
-            with way.streams():
-                end = way.timer.mark()
-            seconds.append(way.timer.seconds(start, end))
-        each = iter(seconds)
-        return [max(itertools.islice(each, len(group))) / copies for group in groups]
+        ends = marks()  # all of them before one is waited for: that would delay the next
+        seconds = (way.timer.seconds(*both) for way, *both in zip(ways, starts, ends, strict=True))
+        return [max(itertools.islice(seconds, len(group))) / copies for group in groups]
 
     turn(1)  # the first wakes the link
     copies = min(MOST_COPIES, max(1, round(TURN_SECONDS / max(*turn(2), 1e-9))))
@@ -213,10 +214,13 @@ class Links:
         together = rounds(list(self.devices))
         for pairs in together if at_once else ([pair] for one in together for pair in one):
             opposite = [(b, a) for a, b in pairs]
+            self.begin("timed copies", pairs)
             there = ways(pairs)
             self.tell_rates("peer-copy", pairs, [[way] for way in there])
+            self.begin("timed copies", opposite)
             back = ways(opposite)
             self.tell_rates("peer-copy", opposite, [[way] for way in back])
+            self.begin("timed copies both ways", pairs)
             for way in (*there, *back):
                 way.forget()
             self.tell_rates("peer-copy-both-ways", pairs, [list(both) for both in zip(there, back, strict=True)])
@@ -224,7 +228,6 @@ class Links:
 
     def tell_rates(self, quantity: str, pairs: Sequence[tuple[int, int]], groups: Sequence[Sequence[Way]]) -> None:
         """Measure each pair's group of ways, verify what arrived, and report."""
-        self.begin("timed copies", pairs)
         for pair, group, sampled in zip(pairs, groups, rates(groups), strict=True):
             name = torch.cuda.get_device_name(group[0].source) if is_gpu(group[0].source) else "CPU"
             passed = all(way.right() for way in group)
