@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -180,7 +181,13 @@ def main(arguments: Sequence[str]) -> int:
     if planned.after == planned.before:
         print(f"This is {args.name} already: nothing to do.")
         return DONE
-    show(planned, args)
+    try:
+        show(planned, args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to be written goes nowhere
+        print("rename: nothing was changed, since nobody read to the end what would be", file=sys.stderr)
+        return REFUSED
     if args.dry_run:
         print("Nothing was changed: this was a dry run.")
         return DONE

@@ -154,6 +154,17 @@ def test_a_dry_run_says_the_same_and_changes_nothing(clone, arguments):
     assert clone.renamed("my-project", *arguments).startswith(dry)
 
 
+def test_where_nobody_reads_what_it_does_it_does_nothing(clone):
+    unread, out = os.pipe()
+    os.close(unread)
+    command = [sys.executable, "-P", clone.root / "scripts/rename", "my-project"]
+    done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(out)
+    done.stdout = ""
+    assert refused(done) == "rename: nothing was changed, since nobody read to the end what would be"
+    assert clone.changes == ""
+
+
 def test_what_git_says_takes_it_all_back(clone):
     clone.renamed("my-project")
     clone.git("reset", "--hard", "-q")
