@@ -7,6 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long something takes is not what a test of ours is about: it says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # A shell lets what it starts in the background ignore Ctrl-C, and every program would inherit that from the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)

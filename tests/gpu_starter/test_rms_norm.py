@@ -53,7 +53,7 @@ shapes = st.one_of(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@settings(max_examples=250 if "cuda" in DEVICES else 30, deadline=None)  # on the CPU it is PyTorch against itself
+@settings(max_examples=250 if "cuda" in DEVICES else 30)  # on the CPU it is PyTorch against itself
 @given(
     shape=shapes,
     dtype=st.sampled_from(DTYPES),

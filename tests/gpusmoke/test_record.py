@@ -106,7 +106,7 @@ def test_an_incomplete_run_is_never_healthy():
     assert unfinished.exit_code == INTERRUPTED
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 6), st.integers(1, 4000))
 def test_long_series_are_thinned_below_the_limit_and_figures_kept(count, length):
     long = record(measurements=[measurement([i / 7 for i in range(length)]) for _ in range(count)])
@@ -177,7 +177,7 @@ def changed(place, odd, remove):
 PLACES = [place for place in places(REAL_DOCUMENT) if place]
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), ODD, st.booleans())
 def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path, capsys, place, odd, remove):
     document = changed(place, odd, remove)
@@ -189,7 +189,7 @@ def test_a_record_changed_anywhere_is_shown_or_refused_in_one_sentence(tmp_path,
     assert follows or len(printed.err.strip().splitlines()) == 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(PLACES), ODD | st.sampled_from(["problem", "bf16", -1, 2.0, True]), st.booleans())
 def test_the_schema_means_to_us_what_it_means_to_jsonschema(place, odd, remove):
     document = changed(place, odd, remove)

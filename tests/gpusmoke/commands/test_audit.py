@@ -78,7 +78,7 @@ def test_the_record_is_small_and_report_shows_it_again(workspace):
     assert "linux-64-cuda13       2.12.1   cuda130" in workspace.kit("report", "record.json").stdout
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_a_stored_record_with_odd_rows_is_shown_all_the_same(stored_audit, tmp_path, capsys, data):
     document = copy.deepcopy(stored_audit)

@@ -16,7 +16,7 @@ REAL["measurements"] = [row for row in REAL["measurements"] if row["dtype"] in (
 PLACES = [place for place in places(REAL) if place]
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from(PLACES), ODD)
 def test_a_record_changed_anywhere_is_compared_or_refused_in_one_sentence(tmp_path, capsys, place, odd):
     changed = copy.deepcopy(REAL)

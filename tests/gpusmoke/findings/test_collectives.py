@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import nested
 
@@ -224,7 +224,7 @@ def test_without_a_gpu_nccl_has_nothing_to_run_on():
 ODD = nested([*HERE, *ROW, *KILLED, "rank", "ended", "first", "failures"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.sampled_from(

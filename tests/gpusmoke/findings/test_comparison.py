@@ -14,7 +14,7 @@ from gpusmoke.findings.verdict import Verdict, between, of_few, together, waves,
 from gpusmoke.record import Record
 
 OPPOSITE = {"slower": "faster", "faster": "slower", "no-change": "no-change", "within-spread": "within-spread"}
-slowly = settings(deadline=None, max_examples=40)
+slowly = settings(max_examples=40)
 SHAPES = [[8192, 8192, 8192], [1024, 8448, 16384], [4096, 4096, 4096]]
 
 

@@ -1,7 +1,7 @@
 """check's rules on hand-made facts."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import nested
 
@@ -201,7 +201,7 @@ def test_the_sentence_of_pytorch_is_passed_on():
 ODD = nested([*GOOD, *STEP, *DEVICE, *RAN, "failure", "error_text"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from([*HEALTHY, "nvcc.0", "pixi.current", "request.require_gpu"]), ODD))
 def test_no_facts_whatever_make_a_rule_raise(values):
     found = judge(Facts({name: Fact(value, "a test") for name, value in values.items()}))

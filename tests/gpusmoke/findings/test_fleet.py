@@ -71,7 +71,7 @@ def test_a_node_that_nobody_has_heard_of_counts_among_all():
     assert lines[-1].finding.title.startswith("2 of 4 nodes are healthy")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(3, 12))
 def test_neither_the_order_of_the_files_nor_noise_matters(chance, count):
     runs = [one for at in range(count) for one in healthy(1, gpu(rate=100 * chance.uniform(0.98, 1.02)), start=at)]
@@ -87,7 +87,7 @@ def test_neither_the_order_of_the_files_nor_noise_matters(chance, count):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(3, 400), st.floats(0.05, 0.87), st.integers(0, 2**32))
 def test_a_slow_node_is_always_found_and_nobody_else(count, share, seed):
     noise = random.Random(seed)  # noqa: S311 - no secret

@@ -1,7 +1,7 @@
 """doctor's rules on hand-made facts: each finding appears when it should, and not on a healthy machine."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import nested
 
@@ -135,7 +135,7 @@ ODD = nested(KEYS.split())
 VALUES = ODD | st.sampled_from(list(HEALTHY.values())) | st.sampled_from(list(CPU_ONLY.values()))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(NAMES), VALUES))
 def test_no_facts_whatever_make_a_rule_raise(values):
     found = diagnose(Facts({name: Fact(value, "a test") for name, value in values.items()}))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import nested
 
@@ -178,7 +178,7 @@ def test_an_interrupted_run_tells_what_the_devices_showed_and_no_more():
 ODD = nested([*GOOD, *ROW, *WRONG, "what", "names"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.sampled_from([*HEALTHY, "nvml.gpus", "request.require_gpu"]), ODD),
     st.dictionaries(st.sampled_from(list(ROW)), ODD),

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import nested
 
@@ -242,7 +242,7 @@ ODD = nested(["up", "down", "to", "version", "switch", "gpus", "ancestor", "nvli
 NAMES = ["cuda.devices", "nvml.gpus", "nvml.pairs", "host.near_cpus", "host.usable_cpus", "links.0", "links.now"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from([*NAMES, "links.worker.0"]), ODD), ODD, ODD)
 def test_no_facts_whatever_make_a_rule_or_a_table_raise(values, nvlinks, pair):
     rows = {

@@ -158,7 +158,7 @@ def test_the_widest_products_fit_80_columns_uncut():
         assert any("x".join(map(str, WIDEST)) in line for line in lines)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -81,7 +81,7 @@ def test_ranks_contribute_different_numbers_and_all_of_them():
     assert all((ones[0] == other).float().mean() < 0.2 for other in ones[1:])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 3 * PERIOD), st.data())
 def test_the_first_wrong_element_is_the_one_that_is_told(count, data):
     period, target = pattern(0, 100).float(), torch.empty(count)

@@ -193,7 +193,7 @@ def test_a_cube_is_halved_until_it_fits_memory_and_time(monkeypatch, per_flop, f
     assert scaled(device, Item("bf16", CUBE)) == Item("bf16", (size,) * 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(ALL_SHAPES), st.floats(1e-15, 1e-8), st.integers(0, 80 << 30))
 def test_what_is_left_fits_or_is_as_small_as_the_smallest_cube(shape, per_flop, free):
     with pytest.MonkeyPatch.context() as monkeypatch:

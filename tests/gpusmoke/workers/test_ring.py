@@ -44,7 +44,7 @@ def test_products_that_are_right_differ_in_nothing(dtype):
         assert compare(ring) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(ON_CPU),
     st.sets(st.tuples(st.integers(0, BUFFERS - 1), st.integers(0, 2 * SIZE * SIZE - 1), st.integers(0, 7)), max_size=9),

@@ -109,7 +109,7 @@ def test_what_was_measured_stands_in_the_timeline(virtual, listener):
     assert sum(one.ended - one.started for one in worker.rates) > 0.7 * worker.device.now
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.floats(50.0, 300.0), min_size=1, max_size=40))
 def test_a_rung_tells_each_its_own_rate_in_its_time(virtual, levels):
     rates = {Item("bf16", (4096, 4096, 4096 + 128 * number)): level for number, level in enumerate(levels)}
