@@ -147,7 +147,8 @@ def settings_for_uv() -> dict[str, str] | None:
         name, _, value = line.partition("=")  # global.index-url='https://…', or :env:.index-url=…
         setting = name.rpartition(".")[2]
         if setting in UV_WORDS:
-            told[UV_WORDS[setting]] = ",".join(ast.literal_eval(value).split())
+            words = ast.literal_eval(value)
+            told[UV_WORDS[setting]] = ",".join(words.split()) if setting == "find-links" else words
         elif setting not in OF_NO_ACCOUNT:
             return None
     return None if listing.returncode else told

@@ -162,8 +162,8 @@ class TestEnvironments:
         [
             ("global.disable-pip-version-check='1'\n:env:.timeout='180'", {}),
             (
-                "global.cert='/etc/ca.crt'\nglobal.proxy='http://proxy:3128'\ninstall.find-links='/a\\n/b'",
-                {"SSL_CERT_FILE": "/etc/ca.crt", "ALL_PROXY": "http://proxy:3128", "UV_FIND_LINKS": "/a,/b"},
+                "global.cert='/my own/ca.crt'\nglobal.proxy='http://proxy:3128'\ninstall.find-links='/a\\n/b'",
+                {"SSL_CERT_FILE": "/my own/ca.crt", "ALL_PROXY": "http://proxy:3128", "UV_FIND_LINKS": "/a,/b"},
             ),
             # The later one wins, as with pip.
             (
