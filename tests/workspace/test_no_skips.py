@@ -15,6 +15,7 @@ class TestNoSkips:
 import pytest
 pytest.importorskip("no_such_module")
 """
+    # Skipped and failing on purpose: what --no-skips has to tell apart.
     TESTS = """
 import pytest
 

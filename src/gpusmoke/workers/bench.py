@@ -201,7 +201,7 @@ def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, 
             if whole not in done:
                 worker.burst(whole, count, share * weights[item.dtype])
                 done.append(whole)
-        except (RuntimeError, TooLongError) as error:  # NotImplementedError is one as well
+        except (RuntimeError, TooLongError) as error:  # PyTorch's NotImplementedError is a RuntimeError
             if worker.leave_out(f"{item.dtype} {name_of(item)}", error):
                 return
     parts = groups(device, done)

@@ -157,7 +157,7 @@ def test_what_does_not_work_is_left_out_and_the_rest_is_measured(virtual, listen
 
     def partly(item):
         if item.dtype == "fp8":
-            raise NotImplementedError("fp8 is not for this GPU\nand more lines")
+            raise NotImplementedError("fp8 is not for this GPU\nand more lines")  # as PyTorch does
         if item.shape == (64, 64, 64):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return product(item)
