@@ -143,9 +143,9 @@ def test_an_nvcc_that_no_system_runs_is_told_as_such(compiler, told):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (RuntimeError("CUDA error: an illegal memory access was encountered\nand more"), None),
-        (torch.OutOfMemoryError("CUDA error: an illegal memory access was encountered"), 2),
-        (OSError("CUDA error: an illegal memory access was encountered"), None),
+        (RuntimeError("CUDA error: an error that no driver has\nand more"), None),
+        (torch.OutOfMemoryError("CUDA error: an error that no driver has"), 2),
+        (OSError("CUDA error: an error that no driver has"), None),
     ],
 )
 def test_an_error_of_the_product_is_told_with_its_number(compiler, told, error, code):
@@ -154,7 +154,7 @@ def test_an_error_of_the_product_is_told_with_its_number(compiler, told, error, 
 
     compiler()
     row = told(product=fail)
-    assert (row["error_text"], row["error_code"]) == ("CUDA error: an illegal memory access was encountered", code)
+    assert (row["error_text"], row["error_code"]) == ("CUDA error: an error that no driver has", code)
     assert row["architecture"] == "sm_90"
 
 
