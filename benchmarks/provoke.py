@@ -53,7 +53,7 @@ module, text = ctypes.c_void_p(), ctypes.c_char_p()
         code = cuda.cuModuleLoadData(ctypes.byref(module), open({file!r}, "rb").read() + bytes(1))
         cuda.cuGetErrorString(code, ctypes.byref(text))
         if code: raise RuntimeError("CUDA driver error: " + text.value.decode())"""
-SECOND = "'\"ordinal\": 1' in sys.orig_argv[-1]"  # in the child of GPU 1
+SECOND = "sys.orig_argv[-1] == '1'"  # in the child of GPU 1
 FILL = """\
 import sys, time, torch
 free = torch.cuda.mem_get_info()[0]

@@ -94,7 +94,7 @@ class TestTheRenamed:
         assert {path for path in folders if not any(path.iterdir())} == set()
         assert {"doctor", "check", "bench", "smoke", "compare", "audit", "report", "gate"} == {
             Path(file).stem for file in left if file.startswith("src/gpusmoke/commands/")
-        } - {"__init__", "session", "bundle", "peers"}
+        } - {"__init__", "session", "bundle", "crews", "peers"}
 
     def test_no_link_leads_nowhere(self, slim):
         for file in slim.left():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gpusmoke.baseline import default_folder
 from gpusmoke.commands.check import positive
+from gpusmoke.commands.crews import recruited, start
 from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
@@ -175,10 +176,10 @@ def refuse_what_a_search_ignores(args: argparse.Namespace) -> None:
         raise UsageError("--search finds the fastest shape of one backend: name one with --backend")
 
 
-def measure(session: Session, request: Request, quiet: bool, patience: float = OVERHEAD_SECONDS) -> None:
+def measure(session: Session, crew: Crew, request: Request, quiet: bool, patience: float = OVERHEAD_SECONDS) -> None:
     """Run one child per visible GPU, all at once, then one for copies between them; without a GPU one, on the CPU.
 
-    `patience` is how many seconds they may take beyond those that the request asks for.
+    `crew` holds those that were recruited; they may take `patience` seconds more than the request asks for.
     """
     if "cuda.init" not in session.facts:
         session.facts = session.facts.with_facts(Machine().facts())
@@ -186,13 +187,12 @@ def measure(session: Session, request: Request, quiet: bool, patience: float = O
     asked = {"request.bench": vars(request), "request.bench_deadline": request.seconds + patience}
     session.facts = session.facts.with_facts({name: Fact(value, "command line") for name, value in asked.items()})
     progress = Progress(quiet)
-    with Crew("bench", request.seconds + patience) as crew:
-        for ordinal in request.gpus or range(max(1, len(session.facts.rows("cuda.devices")))):
-            crew.start(ordinal, {"ordinal": ordinal, **request.options()})
-        hurried = patience < OVERHEAD_SECONDS
-        linked = request.scope in LINKED
-        with links_after(session, crew, progress, measure=True, hurried=hurried) if linked else nullcontext():
-            session.wait_for(crew, progress)
+    crew.allow(request.seconds + patience)
+    start(crew, session.facts, request.options(), request.gpus)
+    hurried = patience < OVERHEAD_SECONDS
+    linked = request.scope in LINKED
+    with links_after(session, crew, progress, measure=True, hurried=hurried) if linked else nullcontext():
+        session.wait_for(crew, progress)
 
 
 def run(args: argparse.Namespace) -> Record:
@@ -208,6 +208,6 @@ def run(args: argparse.Namespace) -> Record:
         gpus=args.gpus,
     )
     session = Session("bench", require_gpu=args.require_gpu)
-    with session.interruptible():
-        measure(session, request, quiet=args.json)
+    with session.interruptible(), recruited("bench", gpus=request.gpus) as crew:
+        measure(session, crew, request, quiet=args.json)
     return session.record(lambda facts: judge(facts, session.measurements))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 
+from gpusmoke.commands.crews import recruited, start
 from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.exercise import judge
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
-from gpusmoke.workers.parent import Crew
 
 EXAMPLES = """\
 examples:
@@ -58,13 +58,9 @@ def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False, 
     With `links`, one more makes copies between GPUs, once the others have ended.
     """
     options, progress = {"nvcc": True} if nvcc else {}, Progress(quiet)
-    with Crew("check", timeout) as crew:
-        # The first child starts before the GPUs are counted: importing PyTorch takes seconds, and on a machine without
-        # a GPU it is the one that tells what PyTorch says.
-        crew.start(0, {"ordinal": 0, **options})
+    with recruited("check", timeout) as crew:
         session.facts = session.facts.with_facts(Machine().facts())
-        for ordinal in range(1, len(session.facts.rows("cuda.devices"))):
-            crew.start(ordinal, {"ordinal": ordinal, **options})
+        start(crew, session.facts, options)
         with links_after(session, crew, progress, measure=False) if links else contextlib.nullcontext():
             session.wait_for(crew, progress)
 

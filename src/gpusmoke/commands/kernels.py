@@ -6,6 +6,7 @@ import argparse
 
 from gpusmoke.commands.bench import Request, gpus, listed, measure, shapes
 from gpusmoke.commands.check import positive
+from gpusmoke.commands.crews import recruited
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.findings.kernels import judge
 from gpusmoke.kernels.plan import FAMILIES
@@ -46,6 +47,6 @@ def run(args: argparse.Namespace) -> Record:
         gpus=args.gpus,
     )
     session = Session("kernels")
-    with session.interruptible():
-        measure(session, request, quiet=args.json)
+    with session.interruptible(), recruited("bench", gpus=request.gpus) as crew:
+        measure(session, crew, request, quiet=args.json)
     return session.record(lambda facts: judge(facts, session.measurements))

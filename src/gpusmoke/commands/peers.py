@@ -29,11 +29,12 @@ def links_after(
         links = None
         if len(crew.workers) > 1:
             links = stack.enter_context(Crew("links", min(DEADLINE_SECONDS, crew.deadline_seconds), seconds))
-            links.start(0, {"measure": measure})
+            links.recruit(0)
         yield
         used = {gpu: str(session.facts.row(f"{crew.job}.{gpu}").get("device")) for gpu in crew.well()}
         gpus = [gpu for gpu, device in used.items() if device.startswith("cuda")]  # PyTorch may see none of them
         if links is not None and len(gpus) > 1:
             session.facts = session.facts.with_facts({"request.links_deadline": Fact(seconds, "the program itself")})
-            links.tell({"gpus": gpus, "at_once": apart(session.facts, gpus)}, crew.seconds_left if hurried else None)
+            links.allow(crew.seconds_left if hurried else links.deadline_seconds)
+            links.start(0, {"gpus": gpus, "at_once": apart(session.facts, gpus), "measure": measure})
             session.wait_for(links, progress)

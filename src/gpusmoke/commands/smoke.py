@@ -9,6 +9,7 @@ from gpusmoke.baseline import default_folder, judge_against
 from gpusmoke.commands.bench import Request, measure
 from gpusmoke.commands.check import add_exercise_arguments, exercise, positive
 from gpusmoke.commands.compare import add_tolerance_argument
+from gpusmoke.commands.crews import recruited
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.facts import Facts
 from gpusmoke.findings import Finding, problems
@@ -67,17 +68,18 @@ def run(args: argparse.Namespace) -> Record:
             found += rate_rules.judge(facts, session.measurements)
         return found
 
-    with session.interruptible():
+    # What will measure imports PyTorch meanwhile, where there are cores enough.
+    with session.interruptible(), recruited("bench", least=0) as crew:
         exercise(session, timeout, quiet=args.json, links=False)  # bench makes them, too
         if problems(judge(session.facts)):
             pass
         elif quick is not None:
             seconds = max(LEAST_SECONDS, quick - session.elapsed - LEAST_SECONDS)
             patience = quick + QUICK_PATIENCE - session.elapsed - seconds
-            measure(session, Request(seconds, "quick"), quiet=args.json, patience=patience)
+            measure(session, crew, Request(seconds, "quick"), quiet=args.json, patience=patience)
         else:
             seconds = args.seconds or (SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU)
-            measure(session, Request(seconds, "smoke", DTYPES), quiet=args.json)
+            measure(session, crew, Request(seconds, "smoke", DTYPES), quiet=args.json)
     record = session.record(judge)
     # Interrupted, or without a GPU, it is compared with nothing.
     return record._replace(findings=[*record.findings, *judge_against(record, args.baselines, args.tolerance / 100)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from gpusmoke.commands.check import TIMEOUT_SECONDS, positive
+from gpusmoke.commands.crews import recruited, start
 from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.facts.machine import Machine
 from gpusmoke.findings.soak import judge, seen
 from gpusmoke.measuring.formats import ELEMENT_BYTES
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
-from gpusmoke.workers.parent import Crew
 
 EXAMPLES = """\
 examples:
@@ -61,11 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load(session: Session, args: argparse.Namespace) -> None:
     """Run one child per visible GPU, all at once; without a GPU one child, on the CPU."""
-    session.facts = session.facts.with_facts(Machine().facts())
     options = {"seconds": 60 * args.minutes, "memory": args.memory, "dtype": args.dtype}
-    with Crew("soak", 60 * args.minutes + OVERHEAD_SECONDS, args.timeout) as crew:
-        for ordinal in range(max(1, len(session.facts.rows("cuda.devices")))):
-            crew.start(ordinal, {"ordinal": ordinal, **options})
+    with recruited("soak", 60 * args.minutes + OVERHEAD_SECONDS, args.timeout) as crew:
+        session.facts = session.facts.with_facts(Machine().facts())
+        start(crew, session.facts, options)
         session.wait_for(crew, Progress(quiet=args.json))
 
 

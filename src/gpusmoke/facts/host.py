@@ -90,6 +90,16 @@ def usable_cpus(base: Path) -> str | None:
     return found and found[1]
 
 
+def usable_cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_nodes() -> int:
+    """For how many GPUs the driver has made device files: before CUDA is asked, the best guess of how many it has."""
+    return len(names(root() / "dev", r"nvidia\d+"))
+
+
 def memory_mib(base: Path) -> int | None:
     """The machine's memory in MiB, or None where the system does not tell (Windows)."""
     if total := re.search(r"^MemTotal:\s+(\d+) kB", read(base / "proc/meminfo"), re.MULTILINE):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpusmoke.errors import UsageError
+from gpusmoke.facts.host import usable_cores
 from gpusmoke.fleet.runs import EXERCISING, Run, run
 from gpusmoke.record import parse
 
@@ -144,8 +145,7 @@ def uncollected() -> Iterator[None]:
 
 def processes() -> int:
     """How many processes may read at the same time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_PROCESSES)
+    return min(usable_cores(), MOST_PROCESSES)
 
 
 def read_all(files: Sequence[File]) -> Iterator[Read]:

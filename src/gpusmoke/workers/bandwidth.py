@@ -53,9 +53,15 @@ def transfers(device: Device, triad: bool) -> Iterator[Transfer]:
             torch.zeros_like(here).pin_memory(),
         )
         to, home = (lambda _: there.copy_(here, non_blocking=True)), (lambda _: back.copy_(there, non_blocking=True))
+
+        def arrived() -> bool:
+            """Whether what was sent is there; asked in pinned memory, since others wait for their turn meanwhile."""
+            return torch.equal(back.copy_(there), here)
+
         # GPUs that copied at the same time would share the host's memory, and some a PCIe switch.
         with turn("host-copies"):
-            yield moved(device, "host-to-device", size, to, lambda: torch.equal(there.cpu(), here), HOST_TURN_SECONDS)
+            yield moved(device, "host-to-device", size, to, arrived, HOST_TURN_SECONDS)
+            back.zero_()  # or what has come back by now would stand in for what has to
             yield moved(device, "device-to-host", size, home, lambda: torch.equal(back, here), HOST_TURN_SECONDS)
 
 

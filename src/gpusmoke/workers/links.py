@@ -234,17 +234,12 @@ class Links:
             self.report.measurement(peer_row(quantity, pair, name, 4 * group[0].count * len(group), sampled, passed))
 
 
-def links(report: Reporter, measure: bool) -> None:
-    """Prove, and with `measure` time, the copies between GPUs, once the parent says which ones are there for it.
-
-    It says {gpus: their numbers, at_once: whether pairs that share no GPU are timed together}.
-    """
-    report.step("while waiting for the GPUs")
-    told = report.heard()
-    devices = {gpu: f"cuda:{gpu}" for gpu in told["gpus"]}
+def links(report: Reporter, gpus: Sequence[int], at_once: bool, measure: bool) -> None:
+    """Prove the copies between `gpus` and, with `measure`, time them; `at_once`: pairs that share no GPU together."""
+    devices = {gpu: f"cuda:{gpu}" for gpu in gpus}
     report.step("while opening the GPUs")
     with ThreadPoolExecutor(len(devices)) as pool:  # each takes the driver a while
         list(pool.map(torch.cuda.synchronize, devices.values()))
     every = Links(report, devices)
     if every.prove() and measure:
-        every.measure(told["at_once"])
+        every.measure(at_once)

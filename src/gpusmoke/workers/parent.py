@@ -44,10 +44,12 @@ class Outcome:
 
 
 class Worker:
-    """One child exercising one device; `events` is shared by all workers of a run."""
+    """One child for one device, which imports PyTorch and waits for its task; `events` is shared by all of a run."""
 
-    def __init__(self, job: str, ordinal: int, options: Mapping[str, Json], events: queue.Queue[Event]) -> None:
+    def __init__(self, job: str, ordinal: int, events: queue.Queue[Event]) -> None:
         self.ordinal = ordinal
+        self.busy = False
+        """Whether it has a task."""
         self.outcome = Outcome()
         self.facts: dict[str, Fact] = {}
         self.measurements: list[dict[str, Json]] = []
@@ -55,7 +57,7 @@ class Worker:
         """The measurement that goes on, if there is one."""
         self._events = events
         self._process = subprocess.Popen(
-            python.command("-m", "gpusmoke.workers.child", job, json.dumps(options)),
+            python.command("-m", "gpusmoke.workers.child", job, str(ordinal)),
             env=python.environment(),
             stdin=subprocess.PIPE,  # held open: the child ends itself when it closes
             stdout=subprocess.PIPE,
@@ -103,11 +105,12 @@ class Worker:
             raise ValueError(kind)
         self._events.put(Event(self.ordinal, kind, content))
 
-    def tell(self, word: Json) -> None:
-        """Say something to a child that waits for it; one that is gone is not told."""
+    def start(self, task: dict[str, Json]) -> None:
+        """Give it its task; one that is gone is not told."""
         assert self._process.stdin is not None
+        self.busy = True
         with contextlib.suppress(OSError):
-            self._process.stdin.write(f"{json.dumps(word)}\n")
+            self._process.stdin.write(f"{json.dumps(task)}\n")
             self._process.stdin.flush()
 
     def gone(self) -> bool:
@@ -164,23 +167,31 @@ class Crew:
             if worker.outcome.exit_code is None and not worker.outcome.unkillable:
                 worker.end(timed_out=True)
 
-    def start(self, ordinal: int, options: Mapping[str, Json]) -> None:
-        """Start the child for one device."""
-        self.workers.append(Worker(self.job, ordinal, options, self._events))
+    def recruit(self, ordinal: int) -> Worker:
+        """Start the child for one device before its task is known; one that gets none is ended by `wait`."""
+        self.workers.append(Worker(self.job, ordinal, self._events))
+        return self.workers[-1]
+
+    def start(self, ordinal: int, options: Mapping[str, Json], visible: str | None = None) -> None:
+        """Give the child for one device its task; with `visible` as CUDA_VISIBLE_DEVICES."""
+        recruits = (one for one in self.workers if one.ordinal == ordinal)
+        worker = next(recruits, None) or self.recruit(ordinal)
+        worker.start({"visible": visible, "options": options})
 
     @property
     def seconds_left(self) -> float:
         """Until the deadline."""
         return self._end_at - time.monotonic()
 
-    def tell(self, word: Json, seconds: float | None = None) -> None:
-        """Say something to children that wait for it; the time that they have, or these `seconds`, begins now."""
-        self._end_at = time.monotonic() + (self.deadline_seconds if seconds is None else seconds)
-        for worker in self.workers:
-            worker.tell(word)
+    def allow(self, seconds: float) -> None:
+        """From now on they have so long."""
+        self.deadline_seconds, self._end_at = seconds, time.monotonic() + seconds
 
     def wait(self, show: Callable[[Event], None]) -> None:
-        """Listen until every child has ended or the deadline has passed; `show` sees every event."""
+        """Listen until every child with a task has ended or the deadline has passed; `show` sees every event."""
+        for worker in [one for one in self.workers if not one.busy]:
+            self.workers.remove(worker)
+            worker.end(timed_out=True)
         heard = {worker.ordinal: time.monotonic() for worker in self.workers}
         while heard and (left := self.seconds_left) > 0:
             self._end_the_silent(heard)

@@ -126,7 +126,7 @@ def test_quick_ends_even_what_hangs_within_the_minute_that_slurm_gives(
         asked["check"] = timeout
         monkeypatch.setattr(type(session), "elapsed", at)
 
-    def measure(session, request, quiet, patience=180.0):
+    def measure(session, crew, request, quiet, patience=180.0):
         asked["bench"] = (request.seconds, request.seconds + patience)
 
     monkeypatch.setattr(smoke, "exercise", exercise)

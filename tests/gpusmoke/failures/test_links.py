@@ -41,7 +41,7 @@ bench.LONGEST_TURN_SECONDS = bench.SHORTEST_TURN_SECONDS = 0.03
 links.COPY_BYTES = 1 << 16
 mm = torch.mm
 def slow(a, b, out):
-    time.sleep(0.012 if '"ordinal": 1,' in sys.orig_argv[-1] else 0.004)
+    time.sleep(0.012 if sys.orig_argv[-1] == '1' else 0.004)
     return mm(a, b, out=out)
 torch.mm = slow
 """

@@ -165,8 +165,8 @@ def test_a_gpu_that_is_well_gives_no_alarm(check):
 
 
 def test_gpus_that_fail_do_not_keep_another_from_reporting(check, named):
-    faults = [f"if '\"ordinal\": {n}' in sys.orig_argv[-1]: {fault}" for n, fault in enumerate(ON_ONE_GPU.values(), 1)]
-    without_compiler = "if '\"ordinal\": 2' in sys.orig_argv[-1]: import os; os.environ['CXX'] = ''"
+    faults = [f"if sys.orig_argv[-1] == '{n}': {fault}" for n, fault in enumerate(ON_ONE_GPU.values(), 1)]
+    without_compiler = "if sys.orig_argv[-1] == '2': import os; os.environ['CXX'] = ''"
     # The first ends before it has imported PyTorch, which takes seconds.
     code = "\n".join([faults[0], gpu(*faults[1:], without_compiler, count=4)])
     done = check(code, state={"devices": 4}, nvcc=BUILDS)

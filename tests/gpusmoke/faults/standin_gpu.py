@@ -6,6 +6,7 @@ What PyTorch is asked about "cuda" is answered here, and work sent there is done
 
 import contextlib
 import gc
+import os
 import sys
 import time
 from types import SimpleNamespace
@@ -61,7 +62,7 @@ def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures
             minor=capability[1],
             multi_processor_count=132,
             L2_cache_size=1 << 20,
-            uuid=UUID.format(str(device).partition(":")[2] or 0),
+            uuid=UUID.format(os.environ.get("CUDA_VISIBLE_DEVICES") or str(device).partition(":")[2] or 0),
         )
 
     answers = {
@@ -93,11 +94,12 @@ def play_quickly(**changes):
     """The same, with small products and less of the patience that a real GPU needs."""
     torch = play(**changes)
     from gpusmoke.measuring import shapes
-    from gpusmoke.workers import bandwidth, bench
+    from gpusmoke.workers import bandwidth, bench, product
 
-    torch.cuda.mem_get_info = lambda: (128 << 20, 80 << 30)
+    torch.cuda.mem_get_info = lambda *_: (128 << 20, 80 << 30)
     bench.REST_SECONDS, bench.COLD_WINDOW, bench.WARM_WINDOW, bench.PERIOD_SECONDS = 0.02, 0.1, 0.1, 0.1
     bench.LONGEST_TURN_SECONDS = bench.SHORTEST_TURN_SECONDS = 0.03
     bandwidth.TURN_SECONDS = 0.01
+    product.GRAPH_BELOW_SECONDS = 0.0  # there are no graphs here, however fast the CPU is
     shapes.CUBE, shapes.shapes = (256, 256, 256), lambda name: [(256, 256, 256), (128, 512, 256)]
     return torch

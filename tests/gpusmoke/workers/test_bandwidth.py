@@ -90,6 +90,19 @@ def test_each_way_of_the_link_is_compared(gpu, monkeypatch, number, to_device_pa
     }
 
 
+def test_what_came_back_to_be_compared_does_not_stand_in_for_what_has_to(gpu, monkeypatch):
+    copy, targets = torch.Tensor.copy_, []
+
+    def lossy(target, source, *args, non_blocking=False):
+        if non_blocking and not any(target is one for one in targets):
+            targets.append(target)
+        lost = non_blocking and len(targets) == 2
+        return target if lost else copy(target, source, *args, non_blocking=non_blocking)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", lossy)
+    assert passed(gpu, triad=False) == {"memory-copy": True, "host-to-device": True, "device-to-host": False}
+
+
 def test_one_wrong_element_of_the_triad_is_noticed(device, monkeypatch):
     add = torch.add
 
