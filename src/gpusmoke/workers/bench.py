@@ -20,7 +20,6 @@ from gpusmoke.workers.backends import multiplier
 from gpusmoke.workers.bandwidth import transfers
 from gpusmoke.workers.device import Device, device_failed
 from gpusmoke.workers.product import Product, groups, guess, scaled
-from gpusmoke.workers.pytorch import known_as
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.rows import Row, energy, product_row, transfer_row
 
@@ -226,7 +225,6 @@ def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, 
 def bench(
     report: Reporter,
     ordinal: int,
-    index: int,
     dtypes: list[str] | None,
     shapes: list[list[int]] | None,
     layouts: list[str],
@@ -236,14 +234,13 @@ def bench(
 ) -> None:
     """Measure on GPU `ordinal` in about `seconds`; where PyTorch sees no GPU, one child measures the CPU.
 
-    `index` is PyTorch's number for it here. `dtypes` are the formats asked for, those that the device lacks being told;
-    None stands for all that it has.
+    `dtypes` are the formats asked for, those that the device lacks being told; None stands for all that it has.
     """
     report.step("while opening the device")
     available = torch.cuda.is_available()
     if not available and ordinal > 0:
         return
-    device = Device(f"cuda:{index}" if available else "cpu")
+    device = Device(f"cuda:{ordinal}" if available else "cpu")
     worker = Bench(report, ordinal, device, seconds)
     # PyTorch's own product is cuBLAS on a GPU alone.
     multipliers = [device.library if one == USUAL else one for one in backends or [USUAL]]
@@ -285,7 +282,7 @@ def describe(report: Reporter, ordinal: int, device: Device) -> None:
     report.fact(
         f"bench.{ordinal}",
         {
-            "device": known_as(ordinal, device.torch_name),
+            "device": device.torch_name,
             "name": device.name,
             "capability": ".".join(map(str, device.capability)),
             "multiprocessors": device.multiprocessors,

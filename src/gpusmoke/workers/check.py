@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gpusmoke.facts import Json
 from gpusmoke.workers.libraries import library_facts
-from gpusmoke.workers.pytorch import error_code, known_as
+from gpusmoke.workers.pytorch import error_code
 from gpusmoke.workers.reporter import Reporter
 
 SIZE = 1024  # enough for the tensor cores, small enough for a float64 product on the CPU in some 10 ms
@@ -16,13 +16,13 @@ COPY_BYTES = 16 << 20
 SEED = 20261124
 
 
-def check(report: Reporter, ordinal: int, index: int, nvcc: bool = False) -> None:
-    """Exercise GPU `ordinal`, which PyTorch has as `index` here; where it sees none, one child exercises the CPU."""
+def check(report: Reporter, ordinal: int, nvcc: bool = False) -> None:
+    """Exercise GPU `ordinal`; where PyTorch sees none, one child exercises the CPU."""
     import torch
 
     available = torch.cuda.is_available()
     if available or ordinal == 0:
-        exercise(report, ordinal, f"cuda:{index}" if available else "cpu", nvcc)
+        exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu", nvcc)
 
 
 def exercise(report: Reporter, ordinal: int, device: str, nvcc: bool = False) -> None:
@@ -37,7 +37,7 @@ def exercise(report: Reporter, ordinal: int, device: str, nvcc: bool = False) ->
     from gpusmoke.measuring.verify import elementwise, same_bits
 
     rows: list[dict[str, Json]] = []
-    row: dict[str, Json] = {"device": known_as(ordinal, device), "name": "CPU", "steps": rows}
+    row: dict[str, Json] = {"device": device, "name": "CPU", "steps": rows}
 
     def step(what: str, do: Callable[[], dict[str, Json]]) -> bool:
         report.step(f"in {what}")

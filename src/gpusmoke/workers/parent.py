@@ -105,12 +105,12 @@ class Worker:
             raise ValueError(kind)
         self._events.put(Event(self.ordinal, kind, content))
 
-    def start(self, task: dict[str, Json]) -> None:
+    def start(self, options: Mapping[str, Json]) -> None:
         """Give it its task; one that is gone is not told."""
         assert self._process.stdin is not None
         self.busy = True
         with contextlib.suppress(OSError):
-            self._process.stdin.write(f"{json.dumps(task)}\n")
+            self._process.stdin.write(f"{json.dumps(options)}\n")
             self._process.stdin.flush()
 
     def gone(self) -> bool:
@@ -168,15 +168,21 @@ class Crew:
                 worker.end(timed_out=True)
 
     def recruit(self, ordinal: int) -> Worker:
-        """Start the child for one device before its task is known; one that gets none is ended by `wait`."""
+        """Start the child for one device before its task is known."""
         self.workers.append(Worker(self.job, ordinal, self._events))
         return self.workers[-1]
 
-    def start(self, ordinal: int, options: Mapping[str, Json], visible: str | None = None) -> None:
-        """Give the child for one device its task; with `visible` as CUDA_VISIBLE_DEVICES."""
+    def start(self, ordinal: int, options: Mapping[str, Json]) -> None:
+        """Give the child for one device its task."""
         recruits = (one for one in self.workers if one.ordinal == ordinal)
         worker = next(recruits, None) or self.recruit(ordinal)
-        worker.start({"visible": visible, "options": options})
+        worker.start(options)
+
+    def dismiss(self) -> None:
+        """End those that were given no task."""
+        for worker in [one for one in self.workers if not one.busy]:
+            self.workers.remove(worker)
+            worker.end(timed_out=True)
 
     @property
     def seconds_left(self) -> float:
@@ -188,10 +194,7 @@ class Crew:
         self.deadline_seconds, self._end_at = seconds, time.monotonic() + seconds
 
     def wait(self, show: Callable[[Event], None]) -> None:
-        """Listen until every child with a task has ended or the deadline has passed; `show` sees every event."""
-        for worker in [one for one in self.workers if not one.busy]:
-            self.workers.remove(worker)
-            worker.end(timed_out=True)
+        """Listen until every child has ended or the deadline has passed; `show` sees every event."""
         heard = {worker.ordinal: time.monotonic() for worker in self.workers}
         while heard and (left := self.seconds_left) > 0:
             self._end_the_silent(heard)

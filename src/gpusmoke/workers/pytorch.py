@@ -1,4 +1,4 @@
-"""What PyTorch says of itself and of CUDA, before anything is asked of a device."""
+"""What PyTorch says of itself, before anything is asked of a device."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CUDA_ERROR_OUT_OF_MEMORY = 2
 MOST_CUDA_ERROR = 1000
 
 
-def import_pytorch(report: Reporter) -> bool:
-    """Import PyTorch, without a look at any GPU, and report which one it is; returns whether it can be imported."""
+def describe(report: Reporter) -> bool | None:
+    """Report the facts torch.* and return torch.cuda.is_available(), or None where PyTorch can't be imported."""
     report.step("while importing PyTorch")
     report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
     package = conda_pytorch()
@@ -26,18 +26,11 @@ def import_pytorch(report: Reporter) -> bool:
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything from OSError to SyntaxError
         report.fact("torch.version", None, "import torch", f"{type(error).__name__}: {error}"[:500])
         report.fact("torch.libraries", library_facts(), "/proc/self/maps")
-        return False
+        return None
     finally:
         gc.enable()
     report.fact("torch.version", torch.__version__, "torch.__version__")
     report.fact("torch.cuda", torch.version.cuda, "torch.version.cuda", None if torch.version.cuda else "a CPU build")
-    return True
-
-
-def look_for_cuda(report: Reporter, visible: str | None) -> None:
-    """Report torch.cuda.is_available() and, where it is, what PyTorch says of it; `visible` is all that it sees."""
-    import torch
-
     report.step("in torch.cuda.is_available()")
     # It never raises: what went wrong stands in the text of a warning.
     with warnings.catch_warnings(record=True) as caught:
@@ -46,19 +39,14 @@ def look_for_cuda(report: Reporter, visible: str | None) -> None:
     said = "; ".join(str(warning.message) for warning in caught).split(" (Triggered internally")[0]
     report.fact("torch.available", available, "torch.cuda.is_available()", said or None)
     if available:
-        where = "" if visible is None else f", where CUDA_VISIBLE_DEVICES is {visible}"
-        report.fact("torch.devices", torch.cuda.device_count(), f"torch.cuda.device_count(){where}")
+        report.fact("torch.devices", torch.cuda.device_count(), "torch.cuda.device_count()")
         report.fact("torch.architectures", torch.cuda.get_arch_list(), "torch.cuda.get_arch_list()")
         try:
             version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
             report.fact("torch.cudnn", version, "torch.backends.cudnn.version()")
         except RuntimeError as error:  # the one that is loaded does not fit the one that was compiled for
             report.fact("torch.cudnn", None, "torch.backends.cudnn.version()", str(error)[:300])
-
-
-def known_as(ordinal: int, device: str) -> str:
-    """The name of a child's device for people and records: its number is that among all GPUs which CUDA shows."""
-    return device if device == "cpu" else f"cuda:{ordinal}"
+    return available
 
 
 def error_code(error: Exception) -> int | None:

@@ -20,7 +20,7 @@ from gpusmoke.measuring.timing import Mark, estimate
 from gpusmoke.measuring.verify import Verification
 from gpusmoke.workers.device import Device
 from gpusmoke.workers.product import SMALLEST, Product, fits, scaled
-from gpusmoke.workers.pytorch import error_code, known_as
+from gpusmoke.workers.pytorch import error_code
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.ring import Difference, Ring
 from gpusmoke.workers.rows import energy, product_row
@@ -238,20 +238,19 @@ class Soak:
         return {**row, **energy(telemetry.watts(start, end), row["value"]), "settled": resting}
 
 
-def soak(report: Reporter, ordinal: int, index: int, seconds: float, memory: float, dtype: str | None) -> None:
+def soak(report: Reporter, ordinal: int, seconds: float, memory: float, dtype: str | None) -> None:
     """Load GPU `ordinal` for `seconds`, filling `memory` (0 to 1) of what is free; without a GPU one child, the CPU.
 
-    `index` is PyTorch's number for it here. `dtype` is the number format; None stands for a 16-bit one on a GPU, and
-    fp32 on a CPU.
+    `dtype` is the number format; None stands for a 16-bit one on a GPU, and fp32 on a CPU.
     """
     report.step("while opening the device")
     available = torch.cuda.is_available()
     if not available and ordinal > 0:
         return
-    device = Device(f"cuda:{index}" if available else "cpu")
+    device = Device(f"cuda:{ordinal}" if available else "cpu")
     runnable = [name for name, one in DTYPES.items() if device.unsupported(one) is None]
     chosen = dtype or (leading(runnable) if device.kind == "cuda" else "fp32")
-    known: dict[str, Json] = {"device": known_as(ordinal, device.torch_name), "name": device.name}
+    known: dict[str, Json] = {"device": device.torch_name, "name": device.name}
     if chosen not in runnable:
         reason = device.unsupported(DTYPES[chosen])
         known["left_out"] = f"{chosen}: {reason}"

@@ -226,6 +226,7 @@ def test_the_record_of_a_large_fleet_is_not_cut(kit, valid, small):
     assert len(record["facts"]["fleet.nodes"]["value"]) == 150
 
 
+@pytest.mark.skipif("__import__('os').path.exists('/dev/nvidiactl')", reason="there is a GPU here")
 def test_without_a_gpu_anywhere_nobody_is_accused(kit):
     for name in ("a", "b"):
         done = kit("doctor", "--json", env={"GPUSMOKE_ROOT": str(kit.cwd / "empty")})

@@ -1,6 +1,7 @@
 """What keeps a kernel from being built: environments that lack a compiler, and sources that no compiler takes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,10 @@ def test_no_nvcc(build, tmp_path):
 
 @needs_nvcc
 def test_no_host_compiler(build, tmp_path):
+    if on_path := shutil.which("nvcc"):  # which has to stay there, without the compiler beside it
+        script = tmp_path / "empty/nvcc"
+        script.write_text(f'#!/bin/sh\nexec "{on_path}" "$@"\n')
+        script.chmod(0o755)
     built, lines = build(PATH=str(tmp_path / "empty"))
     title, advice = told(lines, "host-compiler-missing")
     assert not built

@@ -6,7 +6,6 @@ What PyTorch is asked about "cuda" is answered here, and work sent there is done
 
 import contextlib
 import gc
-import os
 import sys
 import time
 from types import SimpleNamespace
@@ -62,7 +61,7 @@ def play(count=1, name="NVIDIA H100 80GB HBM3", capability=(9, 0), architectures
             minor=capability[1],
             multi_processor_count=132,
             L2_cache_size=1 << 20,
-            uuid=UUID.format(os.environ.get("CUDA_VISIBLE_DEVICES") or str(device).partition(":")[2] or 0),
+            uuid=UUID.format(str(device).partition(":")[2] or 0),
         )
 
     answers = {
