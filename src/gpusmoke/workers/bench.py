@@ -94,7 +94,7 @@ class Bench:
         """`count` bursts, each after a rest; refused with TooLongError where a launch takes too much of `budget`."""
         self.report.step(f"in the {item.dtype} benchmark, {name_of(item)} from rest")
         longest = LONGEST_PRODUCT_SHARE * budget
-        if item.fixed and (each := guess(self.device, item)) > 2 * longest:  # a guess, on the high side
+        if item.fixed and (each := guess(self.device, item, 2 * longest)) > 2 * longest:  # on the high side
             raise too_long(item, each)
         product = self.product(item)
         each = product.prepare()

@@ -20,6 +20,7 @@ L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTL
 # What is shorter is launched as a CUDA graph: PyTorch takes some 10 µs to launch one product.
 GRAPH_BELOW_SECONDS = 50e-6
 LONGEST_PRODUCT_SECONDS = 0.06
+BELIEVED_SECONDS = 0.005
 MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
 SMALLEST = 1024  # of the cubes that are tried where 8192 is too large
 
@@ -132,28 +133,38 @@ def groups(device: Device, chosen: Sequence[Item]) -> list[list[Item]]:
     return parts
 
 
-def pace(device: Device, item: Item, shape: Shape) -> float:
-    """Seconds per multiply-add of a product like the item, but of this shape."""
-    probe = Product(device, replace(item, shape=shape))
-    return estimate(probe.launch, device.timer) / math.prod(shape)
+def shrunk(shape: Shape, size: int) -> Shape:
+    """The shape, its longest side halved until there are no more multiply-adds than in a cube of this size."""
+    sides = list(shape)
+    while math.prod(sides) > size**3:
+        at, half = sides.index(max(sides)), max(sides) // 2
+        sides[at] = half - half % 128  # some formats want multiples
+    return sides[0], sides[1], sides[2]
 
 
-def guess(device: Device, item: Item) -> float:
-    """Roughly the seconds of one product, before anything so large is launched: judged by a small one of its kind."""
-    shape = list(item.shape)
-    while math.prod(shape) > SMALLEST**3:
-        at, half = shape.index(max(shape)), max(shape) // 2
-        shape[at] = half - half % 128  # some formats want multiples
-    m, n, k = shape
-    return pace(device, item, (m, n, k)) * math.prod(item.shape)
+def guess(device: Device, item: Item, most: float) -> float:
+    """Roughly the seconds of one product, before anything so large is launched: judged by a small one of its kind.
+
+    Where that tells of more than `most` it was the host, perhaps, that was slow: then by larger ones, up to one that
+    takes long enough to be believed.
+    """
+    size = SMALLEST
+    while True:
+        small = replace(item, shape=shrunk(item.shape, size))
+        seconds = estimate(Product(device, small).launch, device.timer)
+        each = seconds * math.prod(item.shape) / math.prod(small.shape)
+        larger = replace(item, shape=shrunk(item.shape, 2 * size))
+        if each <= most or seconds >= BELIEVED_SECONDS or larger == small or not fits(device, larger):
+            return each
+        size *= 2
 
 
 def scaled(device: Device, item: Item) -> Item:
     """The item, or its largest smaller version that the memory holds and that is short enough to average many.
 
-    Halved in every direction until it is; how long it takes is judged by a small cube. Told by the item's shape.
+    Halved in every direction until it is. Told by the item's shape.
     """
-    per_term = pace(device, item, (min(SMALLEST, *item.shape),) * 3)
+    per_term = guess(device, item, LONGEST_PRODUCT_SECONDS) / math.prod(item.shape)
     m, n, k = item.shape
     while m * n * k > SMALLEST**3:
         whole = replace(item, shape=(m, n, k))

@@ -107,6 +107,35 @@ def test_a_slow_settled_state_is_explained_by_the_settled_state():
     assert "beside GPU 3, the SM clock is lower (1350 to 1180 MHz)." in one.title
 
 
+def products(*shares, count=4, regime="settled"):
+    """What the last GPU is of the others, in that many products of one format."""
+    shapes = [[8192, 8192, size] for size in range(8192, 8192 + len(shares))]
+    return [
+        row(at, 684.0 * (share if at == count - 1 else 1 + at / 1e4), shape=shape, regime=regime)
+        for shape, share in zip(shapes, shares, strict=True)
+        for at in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_one_product_among_others_that_took_turns_with_it_accuses_nobody(count):
+    """On four H100s that were well, a quick run had the clock of one 5.5 % lower in one of two products."""
+    assert list(judge(facts(), products(0.948, 0.971, count=count))) == []
+    assert list(judge(facts(), products(0.6, 1.3, 1.3, count=count))) == []
+    assert len(list(judge(facts(), products(0.948, 0.949, count=count)))) == 1
+
+
+def test_all_that_it_is_slow_at_is_told_where_all_together_are_slow():
+    (one,) = judge(facts(), products(0.93, 0.96, 0.94))
+    assert one.gpu == 3
+    assert one.title.startswith("7 % slower than its 3 siblings at bf16 8192x8192x8192 NT settled (and 1 more): ")
+
+
+def test_other_formats_and_rest_don_t_vouch_for_it():
+    fast = [one | {"dtype": "fp32"} for one in products(1.2)] + products(1.2, regime="burst")
+    assert [one.gpu for one in judge(facts(), products(0.9) + fast)] == [3]
+
+
 def test_one_that_its_model_accuses_is_not_accused_of_it_again():
     found = [one for one in judge_bench(facts(), eight()) if one.severity == "problem"]
     assert [(one.id, one.gpu) for one in found] == [("slower-than-its-model", 5)]

@@ -51,6 +51,17 @@ def test_the_first_pair_which_loads_code_is_not_the_estimate(monkeypatch):
     assert estimate(device.launch, device) == pytest.approx(0.01)
 
 
+def test_a_host_that_is_busy_for_a_moment_is_not_the_estimate(monkeypatch):
+    device = Device(monkeypatch, lambda now: 0.002 if 0.003 < now < 0.0045 else 0.001)
+    assert estimate(device.launch, device) == pytest.approx(0.001)
+
+
+def test_what_takes_long_is_not_launched_often(monkeypatch):
+    device = Device(monkeypatch, lambda now: 0.1)
+    assert estimate(device.launch, device) == pytest.approx(0.1)
+    assert len(device.launches) == 4
+
+
 def test_products_take_turns_without_a_rest_and_each_rotates_its_operands(monkeypatch):
     device = Device(monkeypatch, lambda now: 0.01)
     seen = {0: [], 1: [], 2: []}

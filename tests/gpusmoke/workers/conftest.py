@@ -113,7 +113,7 @@ def virtual(monkeypatch, listener):
         for module in (bench, search, timing):
             monkeypatch.setattr(module, "time", device)
         monkeypatch.setattr(bench, "scaled", lambda device, item: item)
-        monkeypatch.setattr(bench, "guess", lambda device, item: Product(device, item).prepare())
+        monkeypatch.setattr(bench, "guess", lambda device, item, most: Product(device, item).prepare())
         monkeypatch.setattr(search.torch.cuda, "synchronize", lambda: None)
         worker = bench.Bench(listener, 0, device, seconds)
         worker.product = lambda item: Product(device, item)

@@ -137,7 +137,7 @@ def test_a_product_that_would_take_too_long_is_refused_where_its_size_was_asked_
 def test_one_that_would_take_minutes_is_not_even_begun(virtual, listener, monkeypatch):
     worker = virtual(steady)
     worker.product = None
-    monkeypatch.setattr("gpusmoke.workers.bench.guess", lambda device, item: 100.0)
+    monkeypatch.setattr("gpusmoke.workers.bench.guess", lambda device, item, most: 100.0)
     with pytest.raises(TooLongError, match=r"takes about 100\.0 s"):
         worker.burst(Item("bf16", CUBE, fixed=True), 3, budget=46.0)
 

@@ -1,6 +1,7 @@
 """One product on the CPU: right in every layout, poisoned before, verified after, and made smaller where it must be."""
 
 import contextlib
+import math
 
 import pytest
 
@@ -149,22 +150,21 @@ def test_memory_is_counted_with_what_verification_takes():
     assert bytes_needed(dtype, (m, n, k), l2_bytes=50 << 20) > 2 * two_sets
 
 
-def paced(monkeypatch, per_flop, free=79 << 30):
-    """A device of that speed (seconds per operation) and memory."""
-    monkeypatch.setattr(module, "estimate", lambda launch, timer: per_flop * 2 * SMALLEST**3)
-    monkeypatch.setattr(module, "Product", lambda device, item: ProbeOf(item))
+def paced(monkeypatch, per_flop, free=79 << 30, host=0.0, probed=None):
+    """A device of that speed (seconds per operation) and memory, with a host that takes so long for each launch."""
+    monkeypatch.setattr(module, "estimate", lambda flop, timer: max(host, per_flop * flop))
+    monkeypatch.setattr(module, "Product", lambda device, item: Probe(item, [] if probed is None else probed))
     device = Device("cpu")
     device.free_bytes = lambda: free
     return device
 
 
-class ProbeOf:
-    launch = None
+class Probe:
+    """Launched it would be so many operations; `probed` keeps what is."""
 
-    def __init__(self, item, most=SMALLEST):
-        m, n, k = item.shape
-        self.flop = 2 * m * n * k
-        assert max(item.shape) <= most
+    def __init__(self, item, probed):
+        self.launch = 2 * math.prod(item.shape)
+        probed.append(item)
 
 
 ALL_SHAPES = [*shapes("default"), *shapes("model"), *candidates(), (16384,) * 3]
@@ -191,6 +191,26 @@ def test_a_large_gpu_measures_every_shape_as_it_is_listed(monkeypatch, shape):
 def test_a_cube_is_halved_until_it_fits_memory_and_time(monkeypatch, per_flop, free, size):
     device = paced(monkeypatch, per_flop, free)
     assert scaled(device, Item("bf16", CUBE)) == Item("bf16", (size,) * 3)
+
+
+def test_a_host_that_is_slow_to_launch_makes_nothing_smaller(monkeypatch):
+    """0.12 ms for a cube of 1024 are 60 ms for one of 8192, and an H100 needs a hundredth of either."""
+    probed = []
+    device = paced(monkeypatch, H100, host=0.2e-3, probed=probed)
+    assert scaled(device, Item("bf16", CUBE)) == Item("bf16", CUBE)
+    assert [item.shape for item in probed] == [(1024,) * 3, (2048,) * 3]
+    assert guess(paced(monkeypatch, H100, host=0.9e-3), Item("bf16", CUBE, fixed=True), 0.02) < 0.02
+
+
+def test_what_takes_long_is_believed_and_what_has_no_room_is_not_tried(monkeypatch):
+    for per_flop, free, shapes_probed in [
+        (1 / 1e11, 79 << 30, [(1024,) * 3]),  # 21 ms
+        (1 / 12e12, 79 << 30, [(1024,) * 3, (2048,) * 3, (4096,) * 3]),  # 0.2, 1.4 and 11 ms
+        (1 / 12e12, 300 << 20, [(1024,) * 3, (2048,) * 3]),
+    ]:
+        probed = []
+        scaled(paced(monkeypatch, per_flop, free, probed=probed), Item("bf16", CUBE))
+        assert [item.shape for item in probed] == shapes_probed
 
 
 @settings(max_examples=60)
@@ -225,9 +245,9 @@ def test_a_small_product_is_left_as_it_is(device):
 def test_a_guess_is_made_on_a_small_product_of_the_same_kind(monkeypatch, shape):
     """A narrow one is bound by memory, so a cube would say nothing of it; sizes stay multiples where they were."""
     probed, asked = [], Item("fp8", shape, "TN", fixed=True)
-    monkeypatch.setattr(module, "Product", lambda device, item: probed.append(item) or ProbeOf(item, most=9_999_999))
+    monkeypatch.setattr(module, "Product", lambda device, item: Probe(item, probed))
     monkeypatch.setattr(module, "estimate", lambda launch, timer: 0.001)
-    seconds = guess(Device("cpu"), asked)
+    seconds = guess(Device("cpu"), asked, math.inf)
     (probe,) = probed
     assert (probe.dtype, probe.layout) == ("fp8", "TN")
     m, n, k = probe.shape
