@@ -30,7 +30,8 @@ DTYPES = ["bf16", "fp32"]
 SECONDS = 18.0
 SECONDS_ON_CPU = 6.0  # nothing there takes seconds to settle
 # With --quick, all that loads a GPU takes QUICK_SECONDS, and children that hang are ended after these many more. Slurm
-# kills a health check after 60 s: there are ten left, which the parent gives to children that even SIGKILL can't end.
+# kills a health check after 60 s: there are ten left, of which the parent gives five to the children that even SIGKILL
+# can't end, however many, and five to those that have no part in the record.
 QUICK_SECONDS = 20.0
 CHECK_PATIENCE, QUICK_PATIENCE = 15.0, 25.0
 LEAST_SECONDS = 5.0  # for measuring, as for starting PyTorch a second time and verifying

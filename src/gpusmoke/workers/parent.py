@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -22,7 +22,7 @@ from gpusmoke.workers.reporter import PREFIX
 OUTPUT_LINES = 12
 LINE_LENGTH = 200
 STACK_FRAME = "frame #"  # dozens of PyTorch's own follow its words, and would push them out
-GRACE_SECONDS = 5.0
+GRACE_SECONDS, LEAST_GRACE_SECONDS = 5.0, 0.1
 READ_SECONDS = 1.0  # for what a child that is gone left in its pipes
 POLL_SECONDS = 0.2
 
@@ -117,23 +117,34 @@ class Worker:
         """Whether the child has ended, even if something that it started still holds its output open."""
         return self._process.poll() is not None
 
-    def end(self, timed_out: bool, silent_seconds: float | None = None) -> Outcome:
-        """Make sure that the child is gone, or known not to go, and return how it ended."""
+    def kill(self) -> None:
+        """Have the kernel end it, which may take a while, or for ever."""
+        self._process.kill()
+
+    def end(self, timed_out: bool, silent_seconds: float | None = None, grace: float = GRACE_SECONDS) -> Outcome:
+        """Make sure that the child is gone, or known not to go after `grace` seconds, and return how it ended."""
         self.outcome.timed_out, self.outcome.silent_seconds = timed_out, silent_seconds
-        if timed_out:
-            self._process.kill()
-        for _ in range(2):
-            try:
-                self.outcome.exit_code = self._process.wait(GRACE_SECONDS)
+        for too_long in (True,) if timed_out else (False, True):
+            if too_long:
+                self.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.outcome.exit_code = self._process.wait(grace)
                 break
-            except subprocess.TimeoutExpired:
-                self._process.kill()
         self.outcome.unkillable = self.outcome.exit_code is None
         until = time.monotonic() + READ_SECONDS
         for reader in self._readers if not self.outcome.unkillable else ():
             reader.join(max(0.0, until - time.monotonic()))
         self.outcome.stderr = list(self._tail)
         return self.outcome
+
+
+def end_together(workers: Sequence[Worker], hung: Sequence[Worker]) -> None:
+    """End them all, by killing those that are `hung`; together they get no more time than one, for all may be stuck."""
+    for worker in hung:
+        worker.kill()
+    until = time.monotonic() + GRACE_SECONDS
+    for worker in workers:
+        worker.end(timed_out=worker in hung, grace=max(LEAST_GRACE_SECONDS, until - time.monotonic()))
 
 
 @dataclass(frozen=True)
@@ -163,9 +174,8 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
-            if worker.outcome.exit_code is None and not worker.outcome.unkillable:
-                worker.end(timed_out=True)
+        left = [one for one in self.workers if one.outcome.exit_code is None and not one.outcome.unkillable]
+        end_together(left, hung=left)
 
     def recruit(self, ordinal: int) -> Worker:
         """Start the child for one device before its task is known."""
@@ -180,9 +190,9 @@ class Crew:
 
     def dismiss(self) -> None:
         """End those that were given no task."""
-        for worker in [one for one in self.workers if not one.busy]:
-            self.workers.remove(worker)
-            worker.end(timed_out=True)
+        idle = [one for one in self.workers if not one.busy]
+        self.workers = [one for one in self.workers if one.busy]
+        end_together(idle, hung=idle)
 
     @property
     def seconds_left(self) -> float:
@@ -211,9 +221,8 @@ class Crew:
             elif event.ordinal in heard:
                 heard[event.ordinal] = time.monotonic()
             show(event)
-        for worker in self.workers:
-            if worker.outcome.silent_seconds is None:
-                worker.end(timed_out=worker.ordinal in heard)
+        others = [one for one in self.workers if one.outcome.silent_seconds is None]
+        end_together(others, hung=[one for one in others if one.ordinal in heard])
 
     def _end_the_silent(self, heard: dict[int, float]) -> None:
         if self.silence_seconds is None:

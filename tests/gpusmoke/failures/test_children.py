@@ -162,6 +162,16 @@ def test_a_child_ends_when_its_parent_is_killed(waiting):
     pytest.fail("the child outlived its parent")
 
 
+@pytest.mark.skipif("sys.platform != 'linux'", reason="traces a process as Linux does")
+def test_however_many_can_not_be_ended_they_are_waited_for_once(check):
+    """A driver that hangs holds the children of all GPUs; each by itself would be waited for for five seconds."""
+    started = time.monotonic()
+    record, code = check(UNKILLABLE, "--timeout", "2", gpus=8)
+    assert code == 1
+    assert [one["gpu"] for one in record["findings"] if one["id"] == "worker-unkillable"] == list(range(8))
+    assert time.monotonic() - started < 30
+
+
 def test_a_module_of_the_users_folder_is_not_taken_for_another(kit, driver, fake_root, tmp_path):
     for name in ("torch", "json", "pynvml", "queue"):
         (kit.cwd / f"{name}.py").write_text("raise SystemExit('the wrong one')")
