@@ -179,19 +179,23 @@ def test_an_interruption_keeps_what_was_measured_and_no_end_of_the_parent_leaves
     # Where the parent is killed nothing has to be measured before, so that PyTorch need not be imported.
     place = IN_ALL_REDUCE if number == signal.SIGINT else IN_IMPORT
     codes = dict.fromkeys((0, 1), place.format(f"{marker}; {NEVER_COMES}"))
-    command = [sys.executable, "-m", "gpusmoke", "collectives", *GLOO, *SMALL, "--json", "--ranks", "2"]
+    command = [sys.executable, "-m", "gpusmoke", "collectives", *GLOO, *SMALL, "--ranks", "2"]
     process = subprocess.Popen(
-        command, cwd=kit.cwd, env=kit.environment(ranks(codes)), stdout=subprocess.PIPE, text=True
+        command, cwd=kit.cwd, env=kit.environment(ranks(codes)), stderr=subprocess.PIPE, text=True
     )
+    if number == signal.SIGINT:
+        assert process.stderr is not None
+        assert any("all-reduce of 1 KiB" in line for line in process.stderr)  # so it has heard of that one
     marks = [tmp_path / "rank-0", tmp_path / "rank-1"]
     wait_until(lambda: all(mark.exists() and mark.read_text().endswith(" ") for mark in marks))
     pids = [int(pid) for mark in marks for pid in mark.read_text().split()]
     assert len(alive(pids)) == 4  # of each rank the one that works and the one that waits for it
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    process.communicate(timeout=60)
     wait_until(lambda: not alive(pids))
     if number == signal.SIGINT:
-        record = json.loads(out)
+        (path,) = (kit.cwd / "results").iterdir()
+        record = json.loads(path.read_text())
         assert process.returncode == 130
         assert [one["id"] for one in record["findings"]] == ["interrupted"]
         assert [row["shape"] for row in record["measurements"]] == [[1024]]
