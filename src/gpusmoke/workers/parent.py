@@ -22,7 +22,7 @@ from gpusmoke.workers.reporter import PREFIX
 OUTPUT_LINES = 12
 LINE_LENGTH = 200
 STACK_FRAME = "frame #"  # dozens of PyTorch's own follow its words, and would push them out
-GRACE_SECONDS, LEAST_GRACE_SECONDS = 5.0, 0.1
+GRACE_SECONDS = 5.0
 READ_SECONDS = 1.0  # for what a child that is gone left in its pipes
 POLL_SECONDS = 0.2
 
@@ -121,30 +121,38 @@ class Worker:
         """Have the kernel end it, which may take a while, or for ever."""
         self._process.kill()
 
-    def end(self, timed_out: bool, silent_seconds: float | None = None, grace: float = GRACE_SECONDS) -> Outcome:
-        """Make sure that the child is gone, or known not to go after `grace` seconds, and return how it ended."""
-        self.outcome.timed_out, self.outcome.silent_seconds = timed_out, silent_seconds
-        for too_long in (True,) if timed_out else (False, True):
-            if too_long:
-                self.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.outcome.exit_code = self._process.wait(grace)
-                break
-        self.outcome.unkillable = self.outcome.exit_code is None
-        until = time.monotonic() + READ_SECONDS
+    def wait(self, until: float) -> None:
+        """Wait until then, at the longest, for the child to be gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.outcome.exit_code = self._process.wait(max(0.0, until - time.monotonic()))
+
+    def conclude(self, timed_out: bool, until: float) -> None:
+        """Keep how the child ended, and what it left in its pipes, which something that it started may hold open."""
+        self.outcome.timed_out, self.outcome.unkillable = timed_out, self.outcome.exit_code is None
         for reader in self._readers if not self.outcome.unkillable else ():
             reader.join(max(0.0, until - time.monotonic()))
         self.outcome.stderr = list(self._tail)
-        return self.outcome
 
 
-def end_together(workers: Sequence[Worker], hung: Sequence[Worker]) -> None:
-    """End them all, by killing those that are `hung`; together they get no more time than one, for all may be stuck."""
+def end_together(workers: Sequence[Worker], hung: Sequence[Worker], patience: float = 0.0) -> None:
+    """Make sure that all are gone, or known not to go: kill those that are `hung`, and in so many seconds the others.
+
+    Together they get no more time than one, for all may be stuck.
+    """
     for worker in hung:
+        worker.kill()
+    until = time.monotonic() + patience
+    for worker in workers:
+        if worker not in hung:
+            worker.wait(until)
+    for worker in workers:
         worker.kill()
     until = time.monotonic() + GRACE_SECONDS
     for worker in workers:
-        worker.end(timed_out=worker in hung, grace=max(LEAST_GRACE_SECONDS, until - time.monotonic()))
+        worker.wait(until)
+    until = time.monotonic() + READ_SECONDS
+    for worker in workers:
+        worker.conclude(worker in hung, until)
 
 
 @dataclass(frozen=True)
@@ -222,15 +230,19 @@ class Crew:
                 heard[event.ordinal] = time.monotonic()
             show(event)
         others = [one for one in self.workers if one.outcome.silent_seconds is None]
-        end_together(others, hung=[one for one in others if one.ordinal in heard])
+        hung = [one for one in others if one.ordinal in heard]
+        # A child is heard no more before it is gone: the driver takes down what it had.
+        end_together(others, hung, patience=min(GRACE_SECONDS, max(0.0, self.seconds_left)))
 
     def _end_the_silent(self, heard: dict[int, float]) -> None:
         if self.silence_seconds is None:
             return
-        for worker in self.workers:
-            if time.monotonic() - heard.get(worker.ordinal, math.inf) > self.silence_seconds:
-                del heard[worker.ordinal]
-                worker.end(timed_out=True, silent_seconds=self.silence_seconds)
+        now = time.monotonic()
+        silent = [one for one in self.workers if now - heard.get(one.ordinal, math.inf) > self.silence_seconds]
+        for worker in silent:
+            del heard[worker.ordinal]
+            worker.outcome.silent_seconds = self.silence_seconds
+        end_together(silent, hung=silent)
 
     def facts(self) -> dict[str, Fact]:
         """All children's facts, and how each ended as JOB.worker.N."""
