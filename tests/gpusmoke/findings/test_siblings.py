@@ -136,6 +136,17 @@ def test_other_formats_and_rest_don_t_vouch_for_it():
     assert [one.gpu for one in judge(facts(), products(0.9) + fast)] == [3]
 
 
+def test_other_copies_don_t_vouch_for_one_that_is_slow():
+    """Each kind of copy, and each way between two GPUs, is a path of its own."""
+    rows = [copy(at, 55.0 if at else 36.0) for at in range(4)] + [copy(at, 55.0, "device-to-host") for at in range(4)]
+    (one,) = judge(facts(4), rows)
+    assert (one.gpu, one.title[:4]) == (0, "35 %")
+    rows = [copy(at, 385.0, "peer-copy") | {"peer": to} for at in range(4) for to in range(4) if at != to]
+    rows[0]["value"] = 300.0  # from GPU 0 to 1
+    (one,) = judge(facts(4), rows)
+    assert one.gpu == 0
+
+
 def test_one_that_its_model_accuses_is_not_accused_of_it_again():
     found = [one for one in judge_bench(facts(), eight()) if one.severity == "problem"]
     assert [(one.id, one.gpu) for one in found] == [("slower-than-its-model", 5)]
