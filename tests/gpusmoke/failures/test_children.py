@@ -112,23 +112,26 @@ def test_each_gpu_has_a_child_of_its_own(check):
 
 @pytest.fixture
 def waiting(kit, tmp_path):
-    """`waiting(*args)`: the program, whose child waits in PyTorch's import, and the number of that child's process."""
+    """`waiting(*args)`: the program, once a child waits in PyTorch's import, and the file with all such processes.
+
+    Of smoke there are two where there are cores enough.
+    """
 
     def start(*args):
         package, marker = tmp_path / "torch", tmp_path / "pid"
         package.mkdir()
         package.joinpath("__init__.py").write_text(
-            f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+            f"import os, time\nopen({str(marker)!r}, 'a').write(f'{{os.getpid()}} ')\ntime.sleep(600)"
         )
         env = kit.environment({})
         env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
         command = [sys.executable, "-m", "gpusmoke", *args]
         process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 60
-        while not (marker.exists() and marker.read_text()):
+        while not (marker.exists() and marker.read_text().endswith(" ")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        return process, int(marker.read_text())
+        return process, marker
 
     return start
 
@@ -136,7 +139,7 @@ def waiting(kit, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_is_recorded_and_leaves_no_child_behind(waiting, tmp_path, number):
-    process, child = waiting("smoke", "--json")
+    process, marker = waiting("smoke", "--json")
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     record = json.loads(out)
@@ -144,14 +147,16 @@ def test_an_interruption_is_recorded_and_leaves_no_child_behind(waiting, tmp_pat
     assert record["complete"] is False
     assert [one["id"] for one in record["findings"]] == ["interrupted"]
     assert [path.name for path in (tmp_path / "results").iterdir()]
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    for child in marker.read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child), 0)
 
 
 def test_a_child_ends_when_its_parent_is_killed(waiting):
-    process, child = waiting("check")
+    process, marker = waiting("check")
     process.kill()
     process.communicate(timeout=30)
+    (child,) = map(int, marker.read_text().split())
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
