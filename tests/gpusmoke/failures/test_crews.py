@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from gpusmoke.commands.crews import guess
+from gpusmoke.commands import crews
+from gpusmoke.commands.crews import guess, recruited
 
 pytest.importorskip("torch")
 pytestmark = [
@@ -54,6 +55,26 @@ def test_how_many_gpus_there_seem_to_be(monkeypatch, tmp_path, nodes, named, cou
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert guess() == count
+
+
+@pytest.mark.parametrize(
+    ("cores", "options", "ordinals"),
+    [
+        (2, {}, [0]),
+        (2, {"least": 0}, []),
+        (8, {}, [0, 1]),
+        (64, {}, [0, 1, 2, 3]),
+        (64, {"gpus": [1, 3]}, [1, 3]),
+        (4, {"gpus": [1, 3]}, [1]),
+    ],
+)
+def test_as_many_are_started_early_as_there_are_cores_for(monkeypatch, cores, options, ordinals):
+    early = []
+    monkeypatch.setattr(crews, "usable_cores", lambda: cores)
+    monkeypatch.setattr(crews, "guess", lambda: 4)
+    monkeypatch.setattr(crews.Crew, "recruit", lambda crew, ordinal: early.append(ordinal))
+    with recruited("bench", **options):
+        assert early == ordinals
 
 
 def test_children_for_gpus_that_cuda_does_not_show_are_ended(run, fake_root):
