@@ -143,8 +143,7 @@ def end_together(workers: Sequence[Worker], hung: Sequence[Worker], patience: fl
         worker.kill()
     until = time.monotonic() + patience
     for worker in workers:
-        if worker not in hung:
-            worker.wait(until)
+        worker.wait(until)
     for worker in workers:
         worker.kill()
     until = time.monotonic() + GRACE_SECONDS
