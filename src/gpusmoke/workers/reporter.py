@@ -30,10 +30,12 @@ class Reporter:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        with open(0, encoding="utf-8", closefd=False) as parent:
-            for line in parent:
-                self._heard.put(json.loads(line))
-        os._exit(1)  # the parent, which holds the other end, is gone
+        try:
+            with open(0, encoding="utf-8", closefd=False) as parent:
+                for line in parent:
+                    self._heard.put(json.loads(line))
+        finally:
+            os._exit(1)  # the parent, which holds the other end, is gone
 
     def heard(self) -> Json:
         """What the parent says next; waits for it."""

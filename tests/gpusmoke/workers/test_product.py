@@ -202,6 +202,12 @@ def test_a_host_that_is_slow_to_launch_makes_nothing_smaller(monkeypatch):
     assert guess(paced(monkeypatch, H100, host=0.9e-3), Item("bf16", CUBE, fixed=True), 0.02) < 0.02
 
 
+def test_a_product_that_can_not_be_larger_is_judged_by_itself(monkeypatch):
+    probed, small = [], Item("bf16", (300, 200, 100), fixed=True)
+    assert guess(paced(monkeypatch, H100, host=0.2e-3, probed=probed), small, 0.0) == pytest.approx(0.2e-3)
+    assert probed == [small]
+
+
 def test_what_takes_long_is_believed_and_what_has_no_room_is_not_tried(monkeypatch):
     for per_flop, free, shapes_probed in [
         (1 / 1e11, 79 << 30, [(1024,) * 3]),  # 21 ms
