@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PIXI = Path(__file__).parent / "stand_ins/container/pixi"
 SOURCES = ("container/Dockerfile", ".dockerignore", "LICENSE", "pixi.toml", "pixi.lock")
 # All that a base image holds here; the two named in the Dockerfile differ by Pixi.
-PROGRAMS = ("bash", "cat", "chmod", "cp", "find", "mkdir", "sh")
+PROGRAMS = ("bash", "cat", "chmod", "cp", "find", "mkdir", "sh", "sleep")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
