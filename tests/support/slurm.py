@@ -25,7 +25,8 @@ SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE_SECONDS = 100  # where other tests take the processors
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT")
 
-# Timers as short as Slurm takes them. A requeued job waits until the credential of its first life has expired.
+# Timers as short as Slurm takes them, but the one for records to be kept in, which takes a busy machine seconds. A
+# requeued job waits until the credential of its first life has expired.
 CONFIG = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -50,7 +51,7 @@ GresTypes=gpu
 SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
 SlurmdTimeout=6
-KillWait=5
+KillWait=20
 ReturnToService=2
 HealthCheckProgram={folder}/health
 HealthCheckInterval=1

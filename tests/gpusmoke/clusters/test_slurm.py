@@ -30,6 +30,7 @@ HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
 NO_TORCH = "sys.modules['torch'] = None"
 # As long as it is imported, so long is the node at work.
 WAITING = "import time; time.sleep(600)"
+CHILD = "gpusmoke.workers.child"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def nodes(cluster):
     cluster.ask("scancel", "--partition=all")
     for name in ("health", "prolog"):
         cluster.hook(name)
-    slurm.wait_for(lambda: not cluster.processes("health-check"))
+    slurm.wait_for(lambda: not cluster.processes("health-check") and not cluster.processes(CHILD))
     for name in GPUS:
         cluster.node_is(name)
         if "DRAIN" in cluster.about("node", name)["State"]:
@@ -66,7 +67,7 @@ def problems(record):
 
 def working(cluster, count):
     """Wait until that many nodes are at work."""
-    slurm.wait_for(lambda: len(cluster.processes("gpusmoke.workers.child")) == count, cluster.logs)
+    slurm.wait_for(lambda: len(cluster.processes(CHILD)) == count, cluster.logs)
 
 
 def shown(program):
@@ -158,7 +159,8 @@ def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nod
     assert nodes.ended(job) == ("FAILED", "1:0")
     found = records(nodes.results(job))
     assert first.read_text() == before
-    assert sorted(found) == ["gpu1-2.json", "gpu1.json", "gpu2-2.json", "gpu2.json"]
+    logs = "\n".join(path.read_text() for path in sorted(nodes.results(job).glob("*.log")))
+    assert sorted(found) == ["gpu1-2.json", "gpu1.json", "gpu2-2.json", "gpu2.json"], logs
     for name in ("gpu1", "gpu2"):
         assert problems(found[f"{name}.json"]) == {"interrupted"}
         assert "torch-missing" in problems(found[f"{name}-2.json"])
