@@ -4,12 +4,10 @@ import json
 import re
 
 import pytest
+from playable import STAND_IN_GPU
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPU would be measured"),
-]
+pytestmark = STAND_IN_GPU
 
 STAND_IN = "pytorch"
 # The GPU; then what is wrong with it.

@@ -3,16 +3,13 @@
 import json
 
 import pytest
+from playable import STAND_IN_GPU
 
 from gpusmoke.commands import crews
 from gpusmoke.commands.crews import guess, recruited
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPUs would be exercised"),
-]
+pytestmark = [pytest.mark.long, *STAND_IN_GPU]
 
 STAND_IN = "pytorch"
 NAMED = set()

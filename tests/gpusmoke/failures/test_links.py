@@ -7,13 +7,10 @@ import json
 import re
 
 import pytest
+from playable import STAND_IN_GPU
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPUs would be exercised"),
-]
+pytestmark = [pytest.mark.long, *STAND_IN_GPU]
 
 STAND_IN = "pytorch"
 # Copies in the child that has all GPUs, and in no other: `at` counts them. The first 18 prove GPU 0 to 1.

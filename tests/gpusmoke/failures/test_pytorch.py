@@ -9,12 +9,10 @@ import json
 import subprocess
 
 import pytest
+from playable import STAND_IN_GPU
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPU would be exercised"),
-]
+pytestmark = STAND_IN_GPU
 
 STAND_IN = "pytorch"
 PLAY = "import standin_gpu; torch = standin_gpu.play({})"

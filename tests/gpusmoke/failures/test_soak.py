@@ -7,13 +7,10 @@ import sys
 import time
 
 import pytest
+from playable import STAND_IN_GPU
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif("sys.platform != 'linux'", reason="the stand-in driver is built for Linux"),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine's GPU would be soaked"),
-]
+pytestmark = [pytest.mark.long, *STAND_IN_GPU]
 
 STAND_IN = "pytorch"
 # A GPU with room for some ten results, as fast as one: what it has multiplied once it knows by heart. It does what
