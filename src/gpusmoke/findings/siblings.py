@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json
@@ -19,6 +19,7 @@ from gpusmoke.findings.comparison import TOLERANCES
 from gpusmoke.findings.health import number, nvml_row, uuid_of
 from gpusmoke.findings.topology import far_from
 from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
+from gpusmoke.measuring.statistics import median
 
 
 class Slow(NamedTuple):
@@ -64,15 +65,16 @@ def alike(facts: Facts, measurements: Sequence[Row]) -> list[list[Row]]:
     return [rows for rows in found.values() if len(rows) > 1]
 
 
-def as_a_whole(same: Sequence[Sequence[Row]], gpu: Json) -> float:
-    """By what fraction a GPU is below the median of its siblings, in the geometric mean of these measurements."""
-    shares = [
-        row["value"] / median([other["value"] for other in rows if other is not row])
-        for rows in same
-        for row in rows
-        if row["gpu"] == gpu
-    ]
-    return 1 - geometric_mean(shares)
+def as_a_whole(groups: Sequence[Sequence[Row]], slow: Row) -> float:
+    """By what fraction its GPU is below the median of its siblings, in the mean of all that is measured with this."""
+
+    def which(row: Row) -> list[Json]:
+        return [row.get(name) for name in ("gpu", "quantity", "dtype", "regime", "peer")]
+
+    together = [(row, rows) for rows in groups for row in rows if which(row) == which(slow)]
+    return 1 - geometric_mean(
+        row["value"] / median([other["value"] for other in rows if other is not row]) for row, rows in together
+    )
 
 
 def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
@@ -81,19 +83,15 @@ def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
     Products of one format take turns in the same seconds, in which the clock swings, so one of them is not enough: all
     together have to be slow.
     """
-    formats: dict[tuple[Json, ...], list[list[Row]]] = {}
-    for rows in alike(facts, measurements):
-        which = ("device", "quantity", "dtype", "regime", "peer")
-        formats.setdefault(tuple(rows[0].get(name) for name in which), []).append(rows)
-    for same in formats.values():
-        for rows in same:
-            rates, least = [float(row["value"]) for row in rows], floor(rows[0]["quantity"])
-            found = slower(rates, least)
-            if len(rates) == 2 and min(rates) < (other := usual([max(rates)], least)).low:
-                found = iter([(rates.index(min(rates)), other)])
-            for at, others in found:
-                if as_a_whole(same, rows[at]["gpu"]) > least:
-                    yield Slow(rows[at], rows, others)
+    groups = alike(facts, measurements)
+    for rows in groups:
+        rates, least = [float(row["value"]) for row in rows], floor(rows[0]["quantity"])
+        found = slower(rates, least)
+        if len(rates) == 2 and min(rates) < (other := usual([max(rates)], least)).low:
+            found = iter([(rates.index(min(rates)), other)])
+        for at, others in found:
+            if as_a_whole(groups, rows[at]) > least:
+                yield Slow(rows[at], rows, others)
 
 
 def because(facts: Facts, slow: Sequence[Slow]) -> str:

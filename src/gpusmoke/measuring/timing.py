@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -65,17 +64,18 @@ def estimate(launch: Launch, timer: Timer) -> float:
 
     The first, which may load code, does not count. Where they take long there is only one more.
     """
-    least, spent = math.inf, 0.0
-    for number in range(1 + PAIRS):
+
+    def pair() -> float:
         start = timer.mark()
         launch(0)
         launch(1)
-        seconds = timer.seconds(start, timer.mark())
-        if number > 0:
-            least, spent = min(least, seconds / 2), spent + seconds
-        if spent > PAIRS_SECONDS:
-            break
-    return least
+        return timer.seconds(start, timer.mark())
+
+    pair()
+    taken = [pair()]
+    while len(taken) < PAIRS and sum(taken) <= PAIRS_SECONDS:
+        taken.append(pair())
+    return min(taken) / 2
 
 
 def bursts(launch: Launch, timer: Timer, each: float, rest: float, repeats: int) -> list[float]:

@@ -20,6 +20,7 @@ from gpusmoke.workers.backends import multiplier
 from gpusmoke.workers.bandwidth import transfers
 from gpusmoke.workers.device import Device, device_failed
 from gpusmoke.workers.product import Product, groups, guess, scaled
+from gpusmoke.workers.pytorch import own_device
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.rows import Row, energy, product_row, transfer_row
 
@@ -237,10 +238,10 @@ def bench(
     `dtypes` are the formats asked for, those that the device lacks being told; None stands for all that it has.
     """
     report.step("while opening the device")
-    available = torch.cuda.is_available()
-    if not available and ordinal > 0:
+    own = own_device(ordinal)
+    if own is None:
         return
-    device = Device(f"cuda:{ordinal}" if available else "cpu")
+    device = Device(own)
     worker = Bench(report, ordinal, device, seconds)
     # PyTorch's own product is cuBLAS on a GPU alone.
     multipliers = [device.library if one == USUAL else one for one in backends or [USUAL]]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gpusmoke.facts import Json
 from gpusmoke.workers.libraries import library_facts
-from gpusmoke.workers.pytorch import error_code
+from gpusmoke.workers.pytorch import error_code, own_device
 from gpusmoke.workers.reporter import Reporter
 
 SIZE = 1024  # enough for the tensor cores, small enough for a float64 product on the CPU in some 10 ms
@@ -18,11 +18,9 @@ SEED = 20261124
 
 def check(report: Reporter, ordinal: int, nvcc: bool = False) -> None:
     """Exercise GPU `ordinal`; where PyTorch sees none, one child exercises the CPU."""
-    import torch
-
-    available = torch.cuda.is_available()
-    if available or ordinal == 0:
-        exercise(report, ordinal, f"cuda:{ordinal}" if available else "cpu", nvcc)
+    device = own_device(ordinal)
+    if device is not None:
+        exercise(report, ordinal, device, nvcc)
 
 
 def exercise(report: Reporter, ordinal: int, device: str, nvcc: bool = False) -> None:

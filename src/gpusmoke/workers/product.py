@@ -20,7 +20,7 @@ L2_MULTIPLE = 2  # operands rotate over at least twice the L2 cache (NVIDIA CUTL
 # What is shorter is launched as a CUDA graph: PyTorch takes some 10 µs to launch one product.
 GRAPH_BELOW_SECONDS = 50e-6
 LONGEST_PRODUCT_SECONDS = 0.06
-BELIEVED_SECONDS = 0.005
+BELIEVED_SECONDS = 0.005  # of a launch: a host that is busy holds up shorter ones
 MEMORY_SHARE = 0.8  # of what is free; verification needs float64 copies beside the operands
 SMALLEST = 1024  # of the cubes that are tried where 8192 is too large
 
@@ -148,15 +148,14 @@ def guess(device: Device, item: Item, most: float) -> float:
     Where that tells of more than `most` it was the host, perhaps, that was slow: then by larger ones, up to one that
     takes long enough to be believed.
     """
-    size = SMALLEST
+    size, small = SMALLEST, replace(item, shape=shrunk(item.shape, SMALLEST))
     while True:
-        small = replace(item, shape=shrunk(item.shape, size))
         seconds = estimate(Product(device, small).launch, device.timer)
         each = seconds * math.prod(item.shape) / math.prod(small.shape)
         larger = replace(item, shape=shrunk(item.shape, 2 * size))
         if each <= most or seconds >= BELIEVED_SECONDS or larger == small or not fits(device, larger):
             return each
-        size *= 2
+        size, small = 2 * size, larger
 
 
 def scaled(device: Device, item: Item) -> Item:

@@ -49,6 +49,15 @@ def describe(report: Reporter) -> bool | None:
     return available
 
 
+def own_device(ordinal: int) -> str | None:
+    """PyTorch's name of the GPU that a child is for; where it sees none the CPU for the first child, and else None."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda:{ordinal}"
+    return "cpu" if ordinal == 0 else None
+
+
 def error_code(error: Exception) -> int | None:
     """The CUDA error number behind an exception of PyTorch: its own word, else that of the driver's text in it."""
     import torch

@@ -7,8 +7,6 @@ import math
 import time
 from dataclasses import asdict, replace
 
-import torch
-
 from gpusmoke.clock import now
 from gpusmoke.facts import Json
 from gpusmoke.measuring.dtypes import DTYPES, set_precision
@@ -20,7 +18,7 @@ from gpusmoke.measuring.timing import Mark, estimate
 from gpusmoke.measuring.verify import Verification
 from gpusmoke.workers.device import Device
 from gpusmoke.workers.product import SMALLEST, Product, fits, scaled
-from gpusmoke.workers.pytorch import error_code
+from gpusmoke.workers.pytorch import error_code, own_device
 from gpusmoke.workers.reporter import Reporter
 from gpusmoke.workers.ring import Difference, Ring
 from gpusmoke.workers.rows import energy, product_row
@@ -244,10 +242,10 @@ def soak(report: Reporter, ordinal: int, seconds: float, memory: float, dtype: s
     `dtype` is the number format; None stands for a 16-bit one on a GPU, and fp32 on a CPU.
     """
     report.step("while opening the device")
-    available = torch.cuda.is_available()
-    if not available and ordinal > 0:
+    own = own_device(ordinal)
+    if own is None:
         return
-    device = Device(f"cuda:{ordinal}" if available else "cpu")
+    device = Device(own)
     runnable = [name for name, one in DTYPES.items() if device.unsupported(one) is None]
     chosen = dtype or (leading(runnable) if device.kind == "cuda" else "fp32")
     known: dict[str, Json] = {"device": device.torch_name, "name": device.name}
