@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -172,6 +173,12 @@ class Bench:
                 return Measured(len(rounds) - before, rest_from, at, resting)
         raise AssertionError("products never end")
 
+    def copies(self, triad: bool) -> None:
+        """How fast bytes move in this device's memory and, on a GPU, from and to the host."""
+        self.report.step("in the copies")
+        for transfer in transfers(self.device, triad):
+            self.report.measurement(transfer_row(self.device, self.gpu, transfer))
+
     def leave_out(self, what: str, error: Exception) -> bool:
         """Tell what could not be measured; returns whether the device is lost, so that nothing else will work."""
         failed = isinstance(error, RuntimeError) and device_failed(error)
@@ -186,7 +193,7 @@ def name_of(item: Item) -> str:
 
 
 def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, triad: bool) -> None:
-    """Everything of one device within about `seconds`: bursts while it is cool, then the settled state, then copies."""
+    """Everything of one device within about `seconds`: bursts while it is cool, then the settled state, and copies."""
     device = worker.device
     count = round(BURST_SHARE * seconds / BURST_COST_SECONDS / max(1, len(chosen)))
     count = max(FEWEST_BURSTS, min(MOST_BURSTS, count))
@@ -205,22 +212,21 @@ def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, 
         except (RuntimeError, TooLongError) as error:  # PyTorch's NotImplementedError is a RuntimeError
             if worker.leave_out(f"{item.dtype} {name_of(item)}", error):
                 return
-    parts = groups(device, done)
+    parts, jobs = groups(device, done), list[tuple[str, Callable[[], object]]]()
     for number, group in enumerate(parts):
         window = CPU_WINDOW if device.kind == "cpu" else COLD_WINDOW if number == 0 else WARM_WINDOW
         time_for_it = share * weights[group[0].dtype] / sum(part[0].dtype == group[0].dtype for part in parts)
-        try:
-            worker.settle(group, time_for_it, window)
-        except RuntimeError as error:
-            if worker.leave_out(f"{group[0].dtype} settled", error):
-                return
+        jobs.append((f"{group[0].dtype} settled", partial(worker.settle, group, time_for_it, window)))
     if bandwidth:
-        worker.report.step("in the copies")
+        # GPUs copy from and to the host by turns: each after another format, so that they seldom wait for each other.
+        place = len(jobs) - (worker.gpu or 0) % max(1, len(jobs))
+        jobs.insert(place, ("copies", partial(worker.copies, triad)))
+    for what, job in jobs:
         try:
-            for transfer in transfers(device, triad):
-                worker.report.measurement(transfer_row(device, worker.gpu, transfer))
+            job()
         except RuntimeError as error:
-            worker.leave_out("copies", error)
+            if worker.leave_out(what, error):
+                return
 
 
 def bench(

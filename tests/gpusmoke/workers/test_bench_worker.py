@@ -121,6 +121,39 @@ def test_everything_is_measured_from_rest_and_settled_within_its_time(
     assert min(len(row["samples"]) for row in listener.measurements if row["regime"] == "burst") >= 3
 
 
+@pytest.mark.parametrize(
+    ("gpu", "order"),
+    [
+        (0, "bf16 fp16 tf32 copies"),
+        (1, "bf16 fp16 copies tf32"),
+        (2, "bf16 copies fp16 tf32"),
+        (3, "bf16 fp16 tf32 copies"),
+        (None, "bf16 fp16 tf32 copies"),
+    ],
+)
+def test_gpus_that_would_wait_for_each_others_copies_make_them_after_different_formats(
+    virtual, listener, monkeypatch, gpu, order
+):
+    worker, seen = virtual(steady), []
+    worker.gpu = gpu
+    monkeypatch.setattr(worker, "settle", lambda group, *_: seen.append(group[0].dtype))
+    monkeypatch.setattr(worker, "copies", lambda triad: seen.append("copies"))
+    measure(worker, [CUBE_BF16, Item("fp16", CUBE), Item("tf32", CUBE)], 20.0, bandwidth=True, triad=False)
+    assert " ".join(seen) == order
+
+
+def test_copies_are_made_also_where_no_product_can_be(virtual, listener, monkeypatch):
+    worker, seen = virtual(steady), []
+
+    def refused(item):
+        raise NotImplementedError(f"{item.dtype} is not for this GPU")
+
+    worker.product = refused
+    monkeypatch.setattr(worker, "copies", seen.append)
+    measure(worker, [CUBE_BF16], 20.0, bandwidth=True, triad=True)
+    assert seen == [True]
+
+
 # ── What is refused or left out ──────────────────────────────────────────────────────────────────────────────────────
 
 
