@@ -54,7 +54,7 @@ def own_device(ordinal: int) -> str | None:
     """PyTorch's name of the GPU that a child is for; where it sees none the CPU for the first child, and else None.
 
     Children of GPUs also share the machine's cores from here on, and leave a part to the one that copies between them:
-    with a thread of each of them on every core, a product that verifies took ten times as long.
+    with a thread of each of them on every core, a product that verifies took five times as long.
     """
     import torch
 

@@ -122,3 +122,23 @@ def test_a_step_that_raises_is_told_and_the_next_one_is_taken(monkeypatch):
 def test_garbage_is_looked_for_again_once_pytorch_is_there():
     pytorch.describe(Reporter())
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "before", "threads"), [(64, 4, 64, 12), (16, 1, 16, 8), (2, 8, 2, 1), (64, 4, 3, 3)]
+)
+def test_children_of_gpus_share_the_cores_and_keep_to_what_the_user_allows(monkeypatch, cores, gpus, before, threads):
+    told = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: before)
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    monkeypatch.setattr("gpusmoke.workers.pytorch.usable_cores", lambda: cores)
+    assert pytorch.own_device(1) == "cuda:1"
+    assert told == [threads]
+
+
+def test_the_child_of_a_cpu_has_all_its_cores(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "set_num_threads", None)  # which nothing can call
+    assert [pytorch.own_device(ordinal) for ordinal in (0, 1)] == ["cpu", None]
