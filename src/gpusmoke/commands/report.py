@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpusmoke.commands.session import add_markdown_argument
 from gpusmoke.errors import UsageError
-from gpusmoke.findings.comparable import is_product
+from gpusmoke.findings.comparable import is_product, workload
 from gpusmoke.record import Record, read
 
 EXAMPLES = """\
@@ -68,9 +68,7 @@ def outputs(record: Record, path: Path) -> str:
     if "\n" in str(path):
         raise UsageError("the record's path has a line break: give it another name")
     settled = [row for row in record.measurements if is_product(row)]
-    first = [
-        row["value"] for row in settled if all(row[key] == settled[0][key] for key in ("dtype", "shape", "layout"))
-    ]
+    first = [row["value"] for row in settled if workload(row) == workload(settled[0])]
     return f"verdict={record.verdict}\nrecord={path}\ntflops={min(first, default='')}\n"
 
 

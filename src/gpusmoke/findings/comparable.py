@@ -68,10 +68,14 @@ def name_of(row: Row) -> str:
     return f"{row['dtype']} {'x'.join(map(str, row['shape']))} {row['layout']} {row['regime']}{backend}"
 
 
+def workload(row: Row) -> Key:
+    """What a measurement from rest and the settled one of the same have in common, on every GPU."""
+    return row["quantity"], row["dtype"], tuple(row["shape"]), row["layout"], row.get("peer"), row["backend"]
+
+
 def key(row: Row) -> Key:
-    """What identifies a measurement within one GPU."""
-    shape = tuple(row["shape"])
-    return row["quantity"], row["dtype"], shape, row["layout"], row["regime"], row.get("peer"), row["backend"]
+    """What identifies a measurement within one GPU; the backend stands last."""
+    return row["regime"], *workload(row)
 
 
 def rows_of(record: Record, gpu: int | None, called: Mapping[int | None, int | None] | None = None) -> dict[Key, Row]:

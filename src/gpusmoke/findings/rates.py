@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json, listed, shown
 from gpusmoke.findings import Finding, finding, links, siblings
+from gpusmoke.findings.comparable import workload
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import children, coverage, gpu_of, ordinals, wrong_result
 from gpusmoke.findings.health import BUSY_PERCENT, number, nvml_row, uuid_of
@@ -14,7 +15,6 @@ from gpusmoke.measuring.clocks import HARMLESS_REASONS, POWER_CAP, SLOWED_DOWN, 
 from gpusmoke.measuring.expected import shortfalls
 
 LOWERED = 0.99  # of the default: drivers round
-PRODUCT = ("quantity", "dtype", "shape", "layout", "backend")  # what one product from rest and settled have in common
 
 
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def too_slow(name: str, gpu: int, rows: Sequence[dict[str, Json]]) -> Iterator[F
 def summary(rows: Sequence[dict[str, Json]]) -> str:
     """The first product from rest and settled, in words; else whatever was measured first."""
     first = next((row for row in rows if row["quantity"] == "matmul"), rows[0])
-    same = [row for row in rows if all(row[key] == first[key] for key in PRODUCT)]
+    same = [row for row in rows if workload(row) == workload(first)]
     what = first["dtype"] or first["quantity"].replace("-", " ")
     return ", ".join(f"{what} {row['value']:.4g} {row['unit']} {row['regime']}" for row in same)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Json
+from gpusmoke.findings.comparable import workload
 from gpusmoke.measuring.shares import shares
 from gpusmoke.presentation.several import add_rates
 from gpusmoke.presentation.terminal import PLAIN_WIDTH, Page
@@ -52,8 +53,7 @@ def pairs(rows: Sequence[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     found: dict[tuple[Json, ...], dict[str, Row]] = {}
     for row in rows:
         if row["quantity"] == "matmul":
-            key = (row["dtype"], *row["shape"], row["layout"], row["backend"])
-            found.setdefault(key, {})[row["regime"]] = row
+            found.setdefault(workload(row), {})[row["regime"]] = row
     for both in found.values():
         yield both.get("burst"), both.get("settled")
 

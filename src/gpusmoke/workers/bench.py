@@ -212,7 +212,8 @@ def measure(worker: Bench, chosen: list[Item], seconds: float, bandwidth: bool, 
         except (RuntimeError, TooLongError) as error:  # PyTorch's NotImplementedError is a RuntimeError
             if worker.leave_out(f"{item.dtype} {name_of(item)}", error):
                 return
-    parts, jobs = groups(device, done), list[tuple[str, Callable[[], object]]]()
+    parts = groups(device, done)
+    jobs: list[tuple[str, Callable[[], object]]] = []
     for number, group in enumerate(parts):
         window = CPU_WINDOW if device.kind == "cpu" else COLD_WINDOW if number == 0 else WARM_WINDOW
         time_for_it = share * weights[group[0].dtype] / sum(part[0].dtype == group[0].dtype for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from gpusmoke.workers.pytorch import describe
+from gpusmoke.workers.pytorch import describe, share_cores
 from gpusmoke.workers.reporter import Reporter
 
 
@@ -15,7 +15,10 @@ def main(job: str) -> None:
     ORDINAL only tells the children of a parent apart, where people look at the processes of a machine.
     """
     report = Reporter()
-    if describe(report) is not None:
+    available = describe(report)
+    if available:
+        share_cores()
+    if available is not None:
         report.step("while waiting for its task")
         options = report.heard()
         # Imported late: what measures needs PyTorch to be imported at all.

@@ -50,17 +50,22 @@ def describe(report: Reporter) -> bool | None:
     return available
 
 
-def own_device(ordinal: int) -> str | None:
-    """PyTorch's name of the GPU that a child is for; where it sees none the CPU for the first child, and else None.
+def share_cores() -> None:
+    """Keep a child to its part of the machine's cores: there is one child for each GPU, and one copies between them.
 
-    Children of GPUs also share the machine's cores from here on, and leave a part to the one that copies between them:
-    with a thread of each of them on every core, a product that verifies took five times as long.
+    With a thread of each of them on every core, a product that verifies took five times as long.
     """
     import torch
 
+    share = usable_cores() // (torch.cuda.device_count() + 1)
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
+
+
+def own_device(ordinal: int) -> str | None:
+    """PyTorch's name of the GPU that a child is for; where it sees none the CPU for the first child, and else None."""
+    import torch
+
     if torch.cuda.is_available():
-        share = usable_cores() // (torch.cuda.device_count() + 1)
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), share)))
         return f"cuda:{ordinal}"
     return "cpu" if ordinal == 0 else None
 

@@ -107,6 +107,9 @@ def test_outputs_are_lines_for_the_next_step_of_a_job(kit, record):
     document["measurements"] += slower
     record.write_text(json.dumps(document))
     assert kit("report", "bench.json", "--outputs").stdout.endswith("tflops=341.9\n")  # of the slowest GPU
+    by_another = [dict(row, backend="nvcc-mma", value=row["value"] / 2) for row in document["measurements"]]
+    record.write_text(json.dumps(document | {"measurements": document["measurements"] + by_another}))
+    assert kit("report", "bench.json", "--outputs").stdout.endswith("tflops=341.9\n")  # by the first backend
     document["measurements"], document["complete"] = [], False
     record.write_text(json.dumps(document))
     assert kit("report", "bench.json", "--outputs").stdout == "verdict=problem\nrecord=bench.json\ntflops=\n"

@@ -146,7 +146,7 @@ def test_copies_are_made_also_where_no_product_can_be(virtual, listener, monkeyp
     worker, seen = virtual(steady), []
 
     def refused(item):
-        raise NotImplementedError(f"{item.dtype} is not for this GPU")
+        raise NotImplementedError(f"{item.dtype} is not for this GPU")  # as PyTorch does
 
     worker.product = refused
     monkeypatch.setattr(worker, "copies", seen.append)

@@ -4,12 +4,13 @@ import gc
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from gpusmoke.workers import pytorch  # noqa: E402 - needs torch
+from gpusmoke.workers import child, pytorch  # noqa: E402 - needs torch
 from gpusmoke.workers.check import exercise  # noqa: E402 - needs torch
 
 
@@ -134,11 +135,41 @@ def test_children_of_gpus_share_the_cores_and_keep_to_what_the_user_allows(monke
     monkeypatch.setattr(torch, "get_num_threads", lambda: before)
     monkeypatch.setattr(torch, "set_num_threads", told.append)
     monkeypatch.setattr("gpusmoke.workers.pytorch.usable_cores", lambda: cores)
-    assert pytorch.own_device(1) == "cuda:1"
+    pytorch.share_cores()
     assert told == [threads]
+    assert pytorch.own_device(1) == "cuda:1"
 
 
 def test_the_child_of_a_cpu_has_all_its_cores(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch, "set_num_threads", None)  # which nothing can call
     assert [pytorch.own_device(ordinal) for ordinal in (0, 1)] == ["cpu", None]
+    assert pytorch.describe(Reporter()) is False
+    assert started(monkeypatch, False) == ["heard", "work", "done"]
+
+
+@pytest.mark.parametrize(("available", "steps"), [(True, ["shared", "heard", "work", "done"]), (None, ["done"])])
+def test_the_cores_are_shared_before_there_is_work_where_there_is_a_gpu(monkeypatch, available, steps):
+    assert started(monkeypatch, available) == steps
+
+
+def started(monkeypatch, available):
+    """What a child does whose PyTorch says this of CUDA, in order."""
+    did = []
+
+    class Parent(Reporter):
+        def heard(self):
+            did.append("heard")
+            return {}
+
+        def done(self):
+            did.append("done")
+
+    work = types.SimpleNamespace(work=lambda report: did.append("work"))
+    monkeypatch.setitem(sys.modules, "gpusmoke.workers.work", work)
+    monkeypatch.setattr(child, "Reporter", Parent)
+    monkeypatch.setattr(child, "describe", lambda report: available)
+    if available is not False:
+        monkeypatch.setattr(child, "share_cores", lambda: did.append("shared"))
+    child.main("work")
+    return did
