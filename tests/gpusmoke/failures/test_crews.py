@@ -23,16 +23,17 @@ say('starts')
 import standin_gpu; torch = standin_gpu.play_quickly()
 torch.cuda.is_available = lambda: say('looks')
 """
-EIGHT_CORES = "from gpusmoke.commands import crews; crews.usable_cores = lambda: 8"
+CORES = "from gpusmoke.commands import crews; crews.usable_cores = lambda: {cores}"
 
 
 @pytest.fixture
 def run(kit, driver, fake_root, children, tmp_path):
-    """Run a command on a machine with one GPU and eight cores; returns its record, and what its children say."""
+    """Run a command on a machine with one GPU and so many cores; returns its record, and what its children say."""
 
-    def program(*arguments, env=()):
+    def program(*arguments, cores=8, env=()):
         log = tmp_path / "log"
-        machine = driver() | children(PLAY.format(log=str(log)), EIGHT_CORES) | {"GPUSMOKE_ROOT": str(fake_root)}
+        play = children(PLAY.format(log=str(log)), CORES.format(cores=cores))
+        machine = driver() | play | {"GPUSMOKE_ROOT": str(fake_root)}
         record = json.loads(kit(*arguments, "--json", env=machine | dict(env), timeout=120).stdout)
         return record, log.read_text().splitlines()
 
@@ -83,9 +84,10 @@ def test_children_for_gpus_that_cuda_does_not_show_are_ended(run, fake_root):
     assert {one["severity"] for one in record["findings"]} <= {"ok", "note"}
 
 
-def test_what_will_measure_is_there_before_the_check_has_ended(run):
-    record, said = run("smoke", "--seconds", "1")
-    assert said.index("bench 0 starts") < said.index("check 0 looks")
+@pytest.mark.parametrize(("cores", "early"), [(4, True), (2, False)])
+def test_what_will_measure_is_there_before_the_check_has_ended_where_there_are_cores_for_it(run, cores, early):
+    record, said = run("smoke", "--seconds", "1", cores=cores)
+    assert (said.index("bench 0 starts") < said.index("check 0 looks")) is early
     assert record["facts"]["bench.worker.0"]["value"]["finished"] is True
 
 

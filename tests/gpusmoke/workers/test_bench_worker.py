@@ -170,7 +170,8 @@ def test_a_product_that_would_take_too_long_is_refused_where_its_size_was_asked_
 def test_one_that_would_take_minutes_is_not_even_begun(virtual, listener, monkeypatch):
     worker = virtual(steady)
     worker.product = None
-    monkeypatch.setattr("gpusmoke.workers.bench.guess", lambda device, item, most: 100.0)
+    # What a small product tells counts where it tells of less than twice an eighth of the format's time.
+    monkeypatch.setattr("gpusmoke.workers.bench.guess", lambda device, item, most: 100.0 if most == 11.5 else 0.0)
     with pytest.raises(TooLongError, match=r"takes about 100\.0 s"):
         worker.burst(Item("bf16", CUBE, fixed=True), 3, budget=46.0)
 
