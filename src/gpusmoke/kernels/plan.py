@@ -15,7 +15,10 @@ ALIGNMENT = 1 << 10  # of swizzled boxes in shared memory
 
 MMA_TILE, MMA_THREADS = (128, 256), 256
 # Compute capabilities whose blocks get 99 KB of shared memory; matmul_mma.cu makes the same difference.
-LITTLE_SHARED = {(8, 6), (8, 8), (8, 9), (12, 0), (12, 1)}
+LITTLE_SHARED, LITTLE_SHARED_FROM = {(8, 6), (8, 8), (8, 9)}, (12, 0)
+
+LARGEST_SIDE = (1 << 31) - max(MMA_TILE)  # kernels count in 32 bits, up to the end of the last tile
+SIMT_COLUMNS = 65535 * 128  # as many tiles as a grid has blocks along y
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def plan(problem: Problem, family: str | None = None) -> Plan | str:
     Without a `family` the fastest is taken that this GPU can have.
     """
     known = FAMILIES.get(problem.dtype, ())
+    if max(problem.shape) > LARGEST_SIDE:
+        return f"the kernels count up to {LARGEST_SIDE}, and one side of the product has {max(problem.shape)}"
     if family is not None and family not in known:
         return f"matmul_{family} does not multiply in {problem.dtype}"
     why = f"no kernel multiplies in {problem.dtype}"
@@ -99,7 +104,8 @@ def mma(problem: Problem) -> Plan | str:
         return needs("matmul_mma", "8.0 or newer", problem)
     m, n, _ = problem.shape
     rows, columns = MMA_TILE
-    step, stages = (32, 4) if problem.capability in LITTLE_SHARED else (64, 3)
+    little = problem.capability in LITTLE_SHARED or problem.capability >= LITTLE_SHARED_FROM
+    step, stages = (32, 4) if little else (64, 3)
     return Plan(
         "mma",
         architecture(problem.capability),
@@ -112,6 +118,8 @@ def mma(problem: Problem) -> Plan | str:
 
 def simt(problem: Problem) -> Plan | str:
     """Every GPU has CUDA cores; how it is launched stands in simt.py."""
+    if (n := problem.shape[1]) > SIMT_COLUMNS:
+        return f"matmul_simt computes up to {SIMT_COLUMNS} columns, and this product has {n}"
     return Plan("simt", architecture(problem.capability), "matmul_simt_fp32")
 
 

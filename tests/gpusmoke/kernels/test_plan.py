@@ -10,7 +10,13 @@ from gpusmoke.kernels.plan import FAMILIES, HOPPER_TILES, Plan, Problem, plan
 
 H100, A100, RTX_4090, RTX_5090, T4 = ((9, 0), 132), ((8, 0), 108), ((8, 9), 128), ((12, 0), 170), ((7, 5), 40)
 # Of a block, in bytes: https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/compute-capabilities.html
-SHARED = {(9, 0): 227 << 10, (8, 0): 163 << 10, (8, 9): 99 << 10, (12, 0): 99 << 10}
+SHARED = {
+    (9, 0): 227 << 10,
+    (8, 0): 163 << 10,
+    (8, 9): 99 << 10,
+    (12, 0): 99 << 10,
+    (13, 0): 99 << 10,
+}  # the last is unknown, and given what all have
 
 
 def planned(gpu, shape=(8192, 8192, 8192), dtype="bf16", family=None, layout="nt"):
@@ -48,6 +54,21 @@ def test_where_there_is_none_the_reason_is_told(gpu, dtype, family, why):
     assert planned(gpu, dtype=dtype, family=family) == why
 
 
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_what_a_kernel_can_not_count_is_left_to_pytorch(side):
+    def long(length, dtype):
+        return planned(H100, tuple(length if at == side else 8 for at in range(3)), dtype)
+
+    most = 2**31 - 256  # so that the end of the last tile, 256 wide, is counted in 32 bits, too
+    assert isinstance(long(most, "bf16"), Plan)
+    assert long(most + 1, "bf16") == "the kernels count up to 2147483392, and one side of the product has 2147483393"
+    columns = 128 * 65535
+    assert isinstance(long(columns, "fp32"), Plan)
+    many = long(columns + 1, "fp32")
+    told = "matmul_simt computes up to 8388480 columns, and this product has 8388481"
+    assert many == told if side == 1 else isinstance(many, Plan)
+
+
 def test_a_kernel_that_was_asked_for_by_name_needs_no_excuse():
     assert planned(H100, family="mma").note is None
     assert planned(RTX_4090).note == "matmul_hopper needs compute capability 9.0, and this GPU has 8.9"
@@ -60,7 +81,7 @@ def test_each_layout_has_its_kernel(layout):
 
 
 def test_a_block_has_no_more_shared_memory_than_its_gpu_gives():
-    for gpu in (H100, A100, RTX_4090, RTX_5090):
+    for gpu in (H100, A100, RTX_4090, RTX_5090, ((13, 0), 200)):
         for family in FAMILIES["bf16"]:
             chosen = planned(gpu, family=family)
             assert isinstance(chosen, str) or 64 << 10 < chosen.shared_bytes <= SHARED[gpu[0]]
