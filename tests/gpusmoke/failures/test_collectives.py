@@ -12,6 +12,8 @@ import sys
 import pytest
 from processes import alive, wait_until
 
+from gpusmoke.commands.collectives import TIMEOUT_SECONDS
+
 pytest.importorskip("torch")
 pytestmark = [
     pytest.mark.long,
@@ -123,7 +125,7 @@ def test_a_wrong_result_and_a_killed_rank_are_named_under_the_users_torchrun(kit
     # A copy that is off by one in one element of what it has received.
     flips = "import torch.distributed as dist; broadcast = dist.broadcast\n"
     flips += "def faulty(tensor, root): broadcast(tensor, root); tensor[217] += 1\ndist.broadcast = faulty"
-    launcher = [kit.python, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    launcher = [kit.python, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
     asked = ["--backend=gloo", "--op=broadcast,all-reduce", *SMALL, "--json"]
     command = [*launcher, "-m", "gpusmoke", "collectives", *asked]
     env = kit.environment(ranks({1: flips, 2: fault}))
@@ -135,6 +137,7 @@ def test_a_wrong_result_and_a_killed_rank_are_named_under_the_users_torchrun(kit
     wrong = named(done, "collective-wrong", "pixi run collectives")
     assert "broadcast of 1 KiB gave a wrong result on rank 1 (node 0, local rank 1): element 217" in wrong["title"]
     record = json.loads(done.stdout)
+    assert record["seconds"] < TIMEOUT_SECONDS  # those that wait for it are sent home before
     assert len(record["facts"]["collectives.wrong"]["value"]) == 2  # both sizes, and nobody else
     told = {(row["quantity"], *row["shape"]): row["verified"]["passed"] for row in record["measurements"]}
     assert told == {("broadcast", 1024): False, ("broadcast", 4096): False, ("all-reduce", 1024): True}

@@ -245,4 +245,4 @@ def test_two_real_gpus_are_well():
     assert [one.id for one in found if one.severity in ("problem", "warning")] == []
     assert {one.id for one in found} == {one["id"] for one in record["findings"]}
     largest = [row for row in record["measurements"] if row["shape"] == [1 << 30]]
-    assert all(250 < row["bus_gb_s"] < 478 for row in largest)  # 18 NVLinks 4.0 carry 26.6 GB/s each
+    assert all(250 < row["bus_gb_s"] < 450 for row in largest)  # 18 NVLinks 4.0 carry 25 GB/s each
