@@ -89,7 +89,7 @@ def card(record: Record, gpu: int | None) -> Card:
     """What the facts tell of a measured device."""
     seen = record.facts.row(f"bench.{gpu or 0}")
     uuid = None if gpu is None else uuid_of(record.facts, gpu)
-    mig = (uuid or "").startswith("MIG-") or nvml_row(record.facts, uuid).get("mig_mode") == 1
+    mig = nvml_row(record.facts, uuid).get("mig_mode") == 1  # a slice's own name tells
     name = next(row["device"] for row in record.measurements if row["gpu"] == gpu)
     return Card(gpu, name, "" if gpu is None else str(seen.get("multiprocessors")), mig, uuid)
 
