@@ -176,10 +176,14 @@ def parse(content: bytes) -> Record:
         raise ValueError(f"has schema {name!r:.60}; this version reads {SCHEMA!r}")
     if wrong := mismatch(document, record_check()):
         raise ValueError(f"is not a whole record: {wrong}")
+    try:
+        seconds = float(document["seconds"])
+    except OverflowError as error:
+        raise ValueError(f"is not a whole record: 'seconds' of it: {error}") from None
     return Record(
         command=document["command"],
         started=document["started"],
-        seconds=float(document["seconds"]),
+        seconds=seconds,
         complete=document["complete"],
         facts=Facts.from_json(document["facts"]),
         findings=[Finding.from_json(found) for found in document["findings"]],

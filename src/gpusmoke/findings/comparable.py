@@ -7,12 +7,12 @@ changed, and so an explanation of what is slower (see causes.py), not a reason t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpusmoke.facts import Facts, Json
 from gpusmoke.findings.health import nvml_row, uuid_of
+from gpusmoke.measuring.sensible import is_rate
 
 if TYPE_CHECKING:
     from gpusmoke.record import Record
@@ -122,8 +122,8 @@ def unfit(record: Record) -> str | None:
         return "it is not complete: the run was interrupted"
     if not any(map(is_product, record.measurements)):
         return "no settled matrix product was measured in it"
-    if not all(rate > 0 and math.isfinite(rate) for row in record.measurements for rate in row["samples"]):
-        return "a rate in it is no number above zero"
+    if not all(is_rate(rate) for row in record.measurements for rate in row["samples"]):
+        return "a rate in it makes no sense"
     return None
 
 

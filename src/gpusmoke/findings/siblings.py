@@ -19,6 +19,7 @@ from gpusmoke.findings.comparison import TOLERANCES
 from gpusmoke.findings.health import number, nvml_row, uuid_of
 from gpusmoke.findings.topology import far_from
 from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
+from gpusmoke.measuring.sensible import is_rate
 from gpusmoke.measuring.statistics import median
 
 
@@ -30,9 +31,14 @@ class Slow(NamedTuple):
     usual: Usual
 
     @property
+    def share(self) -> float:
+        """The part of the siblings' median that it reached."""
+        return float(self.row["value"] / self.usual.median)
+
+    @property
     def short(self) -> float:
         """By what fraction it is below the siblings' median."""
-        return float(1 - self.row["value"] / self.usual.median)
+        return 1 - self.share
 
     @property
     def typical(self) -> Row:
@@ -59,7 +65,7 @@ def alike(facts: Facts, measurements: Sequence[Row]) -> list[list[Row]]:
     """The measurements of the same on GPUs of the same model, those of several GPUs alone."""
     found: dict[tuple[Json, Json, Key], list[Row]] = {}
     for row in measurements:
-        if row.get("gpu") is not None and math.isfinite(row["value"]) and row["value"] > 0:
+        if row.get("gpu") is not None and is_rate(row["value"]):
             size = facts.row(f"bench.{row['gpu']}").get("multiprocessors")
             found.setdefault((row["device"], size, key(row)), []).append(row)
     return [rows for rows in found.values() if len(rows) > 1]
@@ -100,7 +106,7 @@ def because(facts: Facts, slow: Sequence[Slow]) -> str:
     gpu, other = slow[0].row["gpu"], slow[0].typical["gpu"]
     cards = [Card(one, "", "", mig=False, uuid=uuid_of(facts, one)) for one in (other, gpu)]
     both = [(one.typical, one.row) for one in slow]
-    found = [*explained((facts, facts), Pair(*cards), both, math.log1p(-slow[0].short))]
+    found = [*explained((facts, facts), Pair(*cards), both, math.log(slow[0].share))]
     if not slow[0].is_product:
         found += way(facts, other, gpu)
     if not found:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gpusmoke.errors import UsageError
 from gpusmoke.facts.host import usable_cores
 from gpusmoke.fleet.runs import EXERCISING, Run, run
-from gpusmoke.record import parse
+from gpusmoke.record import NODE, parse
 
 # A record takes 64 KB for each device that was measured; 8 MiB are those of 128.
 LARGEST_BYTES = 8 * 1024 * 1024
@@ -115,7 +115,11 @@ def read(file: File) -> Read:
         return Unread(path, file.node, str(error))
     if record.command not in EXERCISING:
         return Passed(path, record.command)
-    return run(record, path, file.node)
+    node = record.facts.text(NODE) or file.node
+    try:
+        return run(record, path, node)
+    except ValueError as error:
+        return Unread(path, node, str(error))
 
 
 def read_some(files: Sequence[File]) -> list[Read]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple, TypeVar
 
 from gpusmoke.facts import Facts, Json
+from gpusmoke.findings import health
 from gpusmoke.findings.causes import others
 from gpusmoke.findings.comparable import Card, Row, driver_version, is_product, key, name_of, pixi_environment
-from gpusmoke.findings.health import number, nvml_row
+from gpusmoke.measuring.sensible import LEAST_RATE, MOST, is_sensible
 from gpusmoke.record import Record
 
 EXERCISING = ("doctor", "check", "bench", "smoke", "soak", "kernels")  # their records tell of the machine they ran on
@@ -98,11 +98,23 @@ def shared(value: Same) -> Same:
     return value
 
 
-def run(record: Record, path: str, name: str) -> Run:
-    """What is kept of a record; `name` is what the node is called where it does not say so itself."""
-    facts = record.facts
+def sensible(what: str, value: float, least: float = -MOST) -> float:
+    """The number. Raises ValueError where it can't have been measured: what else the record says is not believed."""
+    if not is_sensible(value, least):
+        raise ValueError(f"holds a number that makes no sense: {what} {value!r:.20}")
+    return value
+
+
+def number(row: Row, name: str) -> float | None:
+    """A reading, where it is a number. Raises ValueError as `sensible` does."""
+    value = health.number(row, name)
+    return None if value is None else sensible(name, value)
+
+
+def run(record: Record, path: str, node: str) -> Run:
+    """What is kept of a record. Raises ValueError, which says of the file what is wrong, where that can't be right."""
     return Run(
-        node=facts.text("request.node") or name,
+        node=node,
         path=path,
         command=record.command,
         started=record.started,
@@ -116,7 +128,16 @@ def run(record: Record, path: str, name: str) -> Run:
 
 def told(record: Record, severity: str) -> tuple[Told, ...]:
     """The record's own findings of a severity."""
-    return tuple(Told(one.id, one.gpu, one.title) for one in record.findings if one.severity == severity)
+    return tuple(Told(one.id, ordinal(one.gpu), one.title) for one in record.findings if one.severity == severity)
+
+
+def ordinal(gpu: Json) -> int | None:
+    """The number of a GPU, which JSON may also write 1.0, or None. Raises ValueError where it is no such number."""
+    if gpu is None:
+        return None
+    if isinstance(gpu, bool) or not isinstance(gpu, int | float) or not float(sensible("GPU", gpu, 0)).is_integer():
+        raise ValueError(f"holds a GPU with number {gpu!r:.20}")
+    return int(gpu)
 
 
 def software(record: Record) -> Iterator[tuple[str, str]]:
@@ -137,20 +158,22 @@ def software(record: Record) -> Iterator[tuple[str, str]]:
 def gpus(record: Record) -> Iterator[Gpu]:
     """The GPUs that the run saw, in the order of their ordinals."""
     facts = record.facts
-    devices = {row["ordinal"]: row for row in facts.rows("cuda.devices") if isinstance(row.get("ordinal"), int)}
+    devices = {at: row for row in facts.rows("cuda.devices") if (at := ordinal(row.get("ordinal"))) is not None}
     measured: dict[int, list[Row]] = {}
     for row in record.measurements:
-        if row["gpu"] is not None:
-            measured.setdefault(int(row["gpu"]), []).append(row)
-    for ordinal in sorted({*devices, *measured}):
-        yield gpu(facts, ordinal, devices.get(ordinal, {}), measured.get(ordinal, []))
+        if (at := ordinal(row["gpu"])) is not None:
+            measured.setdefault(at, []).append(row)
+    for at in sorted({*devices, *measured}):
+        yield gpu(facts, at, devices.get(at, {}), measured.get(at, []))
 
 
 def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
     """One GPU: what CUDA says of it, and what was measured."""
     name = device.get("name") or next((row["device"] for row in rows), "a GPU")
     uuid = device["uuid"] if isinstance(device.get("uuid"), str) else None
-    nvml = nvml_row(facts, uuid)
+    nvml = health.nvml_row(facts, uuid)
+    for reading in ("processes", "utilisation_percent"):  # what others() reckons with
+        number(facts.row(f"bench.{ordinal}.others"), reading)
     model = Model(str(name), str(device.get("multiprocessors")), nvml.get("mig_mode") == 1)
     return Gpu(
         ordinal=ordinal,
@@ -159,7 +182,7 @@ def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
         settings=shared(tuple(number(nvml, name) for name in SETTINGS)),
         link=shared(link(facts, ordinal, nvml)),
         others=others(facts, Card(ordinal, *model, uuid)),
-        rates=tuple(map(rate, filter(is_rate, rows))),
+        rates=tuple(map(rate, rows)),
     )
 
 
@@ -171,15 +194,12 @@ def link(facts: Facts, ordinal: int, nvml: Row) -> tuple[float | None, float | N
     return None, number(nvml, "pcie_width")
 
 
-def is_rate(row: Row) -> bool:
-    """Whether others may be measured by it: no rate is 0, less, or without end."""
-    return 0 < float(row["value"]) < math.inf
-
-
 def rate(row: Row) -> Rate:
     """One measurement."""
-    telemetry = row["telemetry"]
-    return Rate(what(row), float(row["value"]), tuple(map(telemetry.get, READINGS)))
+    for size in row["shape"]:
+        sensible("shape", size)
+    value, telemetry = sensible("value", row["value"], LEAST_RATE), row["telemetry"]
+    return Rate(what(row), float(value), tuple(number(telemetry, name) for name in READINGS))
 
 
 def what(row: Row) -> What:

@@ -45,8 +45,9 @@ NEVER = [
     (lambda document: document.update(command="doctor"), "it is a record of doctor"),
     (lambda document: document.update(command="check"), "it is a record of check"),
     (lambda document: document.update(measurements=[]), "no settled matrix product was measured"),
-    (every("samples", [0.0] * 10), "a rate in it is no number above zero"),
-    (every("samples", [float("nan")] * 10), "a rate in it is no number above zero"),
+    (every("samples", [0.0] * 10), "a rate in it makes no sense"),
+    (every("samples", [float("nan")] * 10), "a rate in it makes no sense"),
+    (every("samples", [10**400] * 10), "a rate in it makes no sense"),
 ]
 
 

@@ -172,6 +172,16 @@ def test_only_what_is_alike_is_compared():
     assert list(judge(slices, [row(0, 684.0), row(1, 684.0), row(2, 80.0)])) == []
 
 
+@pytest.mark.parametrize("value", [1e-300, 5e-324, 1e308, 10**400, float("nan"), 0], ids="{!r:.8}".format)
+def test_what_is_no_rate_accuses_nobody(value):
+    assert list(judge(facts(), eight(value=value))) == []
+
+
+def test_a_rate_next_to_nothing_is_told_as_any():
+    (found,) = judge(facts(), eight(value=1e-9))
+    assert "100 % slower" in found.title
+
+
 def test_copies_from_the_host_differ_by_the_way_and_are_slow_by_halves():
     assert list(judge(facts(), [copy(at, 43.0 if at > 3 else 55.0) for at in range(8)])) == []
     link = {f"check.{at}": {"link": {"width": 8 if at == 6 else 16, "generation": 5}} for at in range(8)}

@@ -178,17 +178,6 @@ def test_what_another_method_measured_is_something_else(tmp_path):
     assert one._replace(key=other.key) == other
 
 
-def test_rates_that_are_none_are_left_out(tmp_path):
-    odd = TEXT
-    for value in ("0", "-1.5", "NaN", "Infinity"):
-        rate = json.loads(odd)["measurements"][["0", "-1.5", "NaN", "Infinity"].index(value)]["value"]
-        odd = odd.replace(f'"value": {rate},', f'"value": {value},')
-    path = tmp_path / "odd.json"
-    path.write_text(odd)
-    (file,), _ = find([path])
-    assert read(file).gpus[0].rates == ()
-
-
 def test_the_synthetic_records_are_like_real_ones(valid):
     valid(json.loads(TEXT))
     pieces, rows = typical(A10)
