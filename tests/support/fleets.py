@@ -64,7 +64,9 @@ def typical(model):
         uuid = hole(f"uuid {gpu}")
         shared = {"name": model.name, "uuid": uuid}
         facts["cuda.devices"]["value"].append(
-            card | shared | {"ordinal": gpu, "multiprocessors": model.multiprocessors}
+            card
+            | shared
+            | {"ordinal": gpu, "multiprocessors": model.multiprocessors, "pci": f"0000:{0x10 + gpu:02x}:00.0"}
         )
         limits = dict.fromkeys(("power_limit_w", "power_limit_default_w"), model.power_w)
         facts["nvml.gpus"]["value"].append(nvml | shared | limits | {"index": gpu, "memory_mib": model.memory_mib})

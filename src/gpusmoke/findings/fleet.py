@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gpusmoke.findings import finding, skew, slow
 from gpusmoke.fleet.lines import Line, line, some
@@ -19,31 +20,51 @@ def by_name(lines: Iterable[Line]) -> list[Line]:
     return sorted(lines, key=lambda one: -len(one.nodes))
 
 
-def first_problem(node: Node) -> tuple[Told, Sequence[Told]] | None:
-    """The first problem of the node's latest runs, and the others."""
+class Trouble(NamedTuple):
+    """The first problem of a node, all of its GPUs that have it, and the ids of its other problems."""
+
+    id: str
+    title: str
+    gpus: tuple[int, ...]
+    others: tuple[str, ...]
+
+
+def trouble(node: Node) -> Trouble | None:
+    """What is wrong with a node by its own records."""
     problems = [one for run in node.latest for one in run.problems]
-    return (problems[0], problems[1:]) if problems else None
+    if not problems:
+        return None
+    first = problems[0]
+    gpus = {one.gpu for one in problems if one.id == first.id and one.gpu is not None}
+    kinds = dict.fromkeys(one.id for one in problems)
+    return Trouble(first.id, first.title, tuple(sorted(gpus)), tuple(kind for kind in kinds if kind != first.id))
+
+
+def of_each(node: Node, found: Trouble) -> Iterator[str]:
+    """What is said of its other GPUs in other words, as evidence."""
+    for run in node.latest:
+        for one in run.problems:
+            if one.id == found.id and one.title != found.title:
+                yield f"{node.name}{'' if one.gpu is None else f' GPU {one.gpu}'}: {one.title}"
 
 
 def broken(fleet: Fleet) -> Iterator[Line]:
     """Nodes whose own records tell of a problem; those of which the same is told together."""
-    same: dict[tuple[Told, str], list[Node]] = {}
+    same: dict[Trouble, list[Node]] = {}
     for node in fleet.nodes.values():
-        if held := first_problem(node):
-            first, others = held
-            kinds = [kind for kind in dict.fromkeys(one.id for one in others) if kind != first.id]
-            more = f" And {', '.join(kinds)}." if kinds else ""
-            same.setdefault((first, more), []).append(node)
-    for (first, more), nodes in same.items():
+        if found := trouble(node):
+            same.setdefault(found, []).append(node)
+    for found, nodes in same.items():
+        paths = [run.path for node in nodes for run in node.latest if run.problems]
         yield line(
             "node-broken",
             [node.name for node in nodes],
-            [] if first.gpu is None else [first.gpu],
-            some([run.path for node in nodes for run in node.latest if run.problems]),
-            problem=first.id,
-            text=first.title,
-            more=more,
-            path=next(run.path for run in nodes[0].latest if run.problems),
+            found.gpus,
+            [*some([text for node in nodes for text in of_each(node, found)]), *some(paths)],
+            problem=found.id,
+            text=found.title,
+            more=f" And {', '.join(found.others)}." if found.others else "",
+            path=paths[0],
         )
 
 
@@ -76,25 +97,28 @@ def interrupted(fleet: Fleet) -> Iterator[Line]:
 
 
 def without_gpu(fleet: Fleet) -> Iterator[Line]:
-    """Nodes without a GPU beside others that have some; where a problem says why, that says it."""
+    """Nodes whose newest run saw no GPU, beside others that have some; where a problem says why, that says it."""
     nodes = fleet.nodes.values()
-    names = [node.name for node in nodes if node.healthy and not node.gpus]
+    names = [node.name for node in nodes if node.healthy and not node.latest[0].gpus]
     others = sum(bool(node.gpus) for node in nodes)
     if names and others:
         yield line("node-without-gpu", names, others=others, first=names[0])
 
 
 def changed(fleet: Fleet) -> Iterator[Line]:
-    """Nodes of which two runs saw different GPUs; where one saw only some of the others', its job was given fewer."""
+    """Nodes of which two runs saw different GPUs in one place; two jobs are given those in different places."""
     for node in fleet.nodes.values():
-        newest, *others = sorted((*node.latest, *node.earlier), key=lambda run: run.started, reverse=True)
-        now = {gpu.uuid for gpu in newest.gpus if gpu.uuid}
-        for run in others:
-            then = {gpu.uuid for gpu in run.gpus if gpu.uuid}
-            if now - then and then - now:
-                evidence = [f"{one.path}: {', '.join(sorted(held))}" for one, held in ((newest, now), (run, then))]
-                yield line("gpus-changed", [node.name], (), evidence, path=run.path, first=node.name)
-                break
+        there: dict[str, tuple[str, str]] = {}  # by PCI address, the newest UUID and the record that has it
+        evidence, older = list[str](), list[str]()
+        for run in node.runs if len(node.runs) > 1 else ():
+            for gpu in run.gpus:
+                if gpu.pci and gpu.uuid:
+                    uuid, path = there.setdefault(gpu.pci, (gpu.uuid, run.path))
+                    if uuid != gpu.uuid:
+                        evidence.append(f"PCI {gpu.pci}: {uuid} ({path}), before {gpu.uuid} ({run.path})")
+                        older.append(run.path)
+        if older:
+            yield line("gpus-changed", [node.name], (), some(evidence), path=older[0], first=node.name)
 
 
 def twins(fleet: Fleet) -> Iterator[Line]:
@@ -116,7 +140,7 @@ def flaky(fleet: Fleet) -> Iterator[Line]:
     """Nodes that are healthy now and were not before; an earlier run that was merely interrupted says nothing."""
     same: dict[str, list[str]] = {}
     for node in fleet.nodes.values():
-        kinds = dict.fromkeys(one.id for run in node.earlier for one in run.problems)
+        kinds = dict.fromkeys(one.id for run in node.runs for one in run.problems)
         if kinds and node.healthy:
             same.setdefault(", ".join(kinds), []).append(node.name)
     for kind, names in same.items():

@@ -121,7 +121,8 @@ def counts(nodes: Mapping[str, Node]) -> Iterator[Line]:
     """Nodes with fewer GPUs of a model than most nodes have that have any."""
     held: dict[Model, dict[int, list[str]]] = {}
     for node in nodes.values():
-        for model, count in Counter(gpu.model for gpu in node.gpus).items() if node.complete else ():
+        # Of its newest run: one that has fallen off the bus was seen by an earlier one.
+        for model, count in Counter(gpu.model for gpu in node.latest[0].gpus).items() if node.complete else ():
             held.setdefault(model, {}).setdefault(count, []).append(node.name)
     for model, by_count in held.items():
         total = sum(map(len, by_count.values()))

@@ -156,7 +156,7 @@ def why(found: Sequence[Slow], usually: Typical, odd: Mapping[str, str]) -> str:
     both = [(one.typical, row(one.group.what, one.measured.rate.readings)) for one in found]
     causes = explained(facts, Pair(card, card), both, math.log(found[0].share))
     causes += narrower(zip(("a lower generation", "fewer lanes"), usually.link, gpu.link, strict=True))
-    told = (one for run in node.latest for one in (*run.problems, *run.warnings) if one.gpu == gpu.ordinal)
+    told = (one for run, seen in node.seen(gpu) for one in (*run.problems, *run.warnings) if one.gpu == seen.ordinal)
     if own := [kind for kind in dict.fromkeys(one.id for one in told) if kind not in SAID_ALREADY]:
         causes.append(f"its own record tells of {', '.join(own)}")
     causes += [f"it has {what} {version}" for what, version in odd.items()]
@@ -165,10 +165,10 @@ def why(found: Sequence[Slow], usually: Typical, odd: Mapping[str, str]) -> str:
 
 def judge(nodes: Mapping[str, Node], measured: Sequence[Group]) -> list[Line]:
     """A line for each node with slow GPUs, about the slowest; the slowest node first."""
-    by_gpu: dict[tuple[str, int], list[Slow]] = {}
+    by_gpu: dict[tuple[str, str], list[Slow]] = {}
     for group in measured:
         for one in slow(group):
-            by_gpu.setdefault((one.measured.node.name, one.measured.gpu.ordinal), []).append(one)
+            by_gpu.setdefault((one.measured.node.name, one.measured.gpu.identity), []).append(one)
     by_node: dict[str, list[list[Slow]]] = {}
     for (name, _), found in by_gpu.items():
         # The settled rate of a product is the one to quote.
@@ -207,5 +207,5 @@ def told(
         unit=rate.what.unit,
         why=why(worst, usually[gpu.model], odd.get(name, {})),
         first=name,
-        path=node.latest[0].path,
+        path=next(run.path for run, seen in node.seen(gpu) if rate in seen.rates),
     )

@@ -1,4 +1,4 @@
-"""From runs to nodes: of several runs of one command on one node the latest counts."""
+"""From runs to nodes: a run takes back what earlier ones of the same command said of the GPUs that it saw itself."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from gpusmoke.fleet.runs import Gpu, Rate, Run
 
 
 class Node(NamedTuple):
-    """A node with the latest run of each command, the newest first, and its earlier runs.
+    """A node: all of its runs, and what still counts of them, both with the newest first.
 
-    A healthy doctor does not take back what soak found, but a later soak does.
+    A healthy doctor does not take back what soak found, and a soak of one GPU nothing that was found on another.
     """
 
     name: str
+    runs: tuple[Run, ...]
     latest: tuple[Run, ...]
-    earlier: tuple[Run, ...]
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs of its newest run, each with the newest of its rates in any of the latest runs."""
-        newest = self.latest[0].gpus
+        """Its GPUs, as the newest run saw each, with the newest of its rates in any of the latest runs."""
         if len(self.latest) == 1:
-            return newest
-        return tuple(gpu._replace(rates=self.rates(gpu)) for gpu in newest)
+            return self.latest[0].gpus
+        found, seen = list[Gpu](), set[str]()
+        for run in self.latest:
+            found += [gpu for gpu in run.gpus if seen.isdisjoint(gpu.marks)]
+            seen |= marks(run)
+        return tuple(gpu._replace(rates=self.rates(gpu)) for gpu in found)
+
+    def seen(self, gpu: Gpu) -> list[tuple[Run, Gpu]]:
+        """The latest runs that saw one of its GPUs, and as what: its number may be another in each."""
+        return [(run, one) for run in self.latest for one in run.gpus if one.identity == gpu.identity]
 
     def rates(self, gpu: Gpu) -> tuple[Rate, ...]:
-        """The rates of one of its GPUs in the latest runs that came to their end."""
-        found: dict[str, Rate] = {}
-        for run in reversed(self.latest):
-            same = (one for one in run.gpus if (one.ordinal, one.uuid) == (gpu.ordinal, gpu.uuid))
-            found |= {rate.what.key: rate for one in same for rate in one.rates}
-        return tuple(found.values())
+        """The newest rates of one of its GPUs."""
+        return tuple({rate.what.key: rate for _, one in reversed(self.seen(gpu)) for rate in one.rates}.values())
 
     @property
     def software(self) -> dict[str, str]:
@@ -61,13 +64,37 @@ class Fleet(NamedTuple):
     expected: Sequence[str] | None = None
 
 
+def marks(run: Run) -> set[str]:
+    """What the GPUs of a run alone have."""
+    return set[str]().union(*(gpu.marks for gpu in run.gpus))
+
+
+def rest(run: Run, seen: set[str]) -> Run | None:
+    """What of a run still counts after later ones that have `seen` GPUs, or None: what it says of none but those.
+
+    What it says of no GPU in particular is taken back where all of its GPUs were seen again.
+    """
+    left = tuple(gpu for gpu in run.gpus if seen.isdisjoint(gpu.marks))
+    if not left:
+        return None
+    again = {gpu.ordinal for gpu in run.gpus} - {gpu.ordinal for gpu in left}
+    problems, warnings = (tuple(one for one in told if one.gpu not in again) for told in (run.problems, run.warnings))
+    return run._replace(gpus=left, problems=problems, warnings=warnings)
+
+
 def node(name: str, runs: Sequence[Run]) -> Node:
     """One node of at least one run."""
     newest_first = sorted(runs, key=lambda run: (run.started, run.path), reverse=True)
-    latest = dict[str, Run]()
+    latest, commands, seen = list[Run](), set[str](), dict[str, set[str]]()
     for run in newest_first:
-        latest.setdefault(run.command, run)
-    return Node(name, tuple(latest.values()), tuple(run for run in newest_first if latest[run.command] is not run))
+        # One that was interrupted proves nothing: it takes nothing back, and counts only where none came after it.
+        if run.complete or run.command not in commands:
+            left = rest(run, seen[run.command]) if run.command in seen else run
+            latest += [left] if left is not None else []
+        if run.complete:
+            seen.setdefault(run.command, set()).update(marks(run))
+        commands.add(run.command)
+    return Node(name, tuple(newest_first), tuple(latest))
 
 
 def fleet(read: Iterable[Read], expected: Sequence[str] | None = None) -> Fleet:

@@ -50,15 +50,29 @@ class Rate(NamedTuple):
 
 
 class Gpu(NamedTuple):
-    """One GPU of a run: SETTINGS, generation and width of its PCIe link, how many others used it and how busy (%)."""
+    """One GPU of a run: SETTINGS, generation and width of its PCIe link, how many others used it and how busy (%).
+
+    `pci` is the address that no other GPU of the node has at that time: None of a MIG device, which shares its card's.
+    """
 
     ordinal: int
     model: Model
     uuid: str | None
+    pci: str | None
     settings: tuple[float | None, ...]
     link: tuple[float | None, float | None]
     others: tuple[int, float] | None
     rates: tuple[Rate, ...]
+
+    @property
+    def identity(self) -> str:
+        """What it is called in every run, as far as that is known: each job counts those that it was given from 0."""
+        return self.uuid or f"GPU {self.ordinal}"
+
+    @property
+    def marks(self) -> set[str]:
+        """What it alone has: a run that saw one of them saw this GPU, or the one that has taken its place."""
+        return {self.identity, self.pci} if self.pci else {self.identity}
 
 
 class Told(NamedTuple):
@@ -179,11 +193,18 @@ def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
         ordinal=ordinal,
         model=shared(model),
         uuid=uuid,
+        pci=address(device),
         settings=shared(tuple(number(nvml, name) for name in SETTINGS)),
         link=shared(link(facts, ordinal, nvml)),
         others=others(facts, Card(ordinal, *model, uuid)),
         rates=tuple(map(rate, rows)),
     )
+
+
+def address(device: Row) -> str | None:
+    """The PCI address of a whole GPU, where it is told."""
+    whole = not str(device.get("uuid")).startswith("MIG-")
+    return shared(device["pci"]) if whole and isinstance(device.get("pci"), str) else None
 
 
 def link(facts: Facts, ordinal: int, nvml: Row) -> tuple[float | None, float | None]:

@@ -55,7 +55,7 @@ def node(one: Node, state: str) -> dict[str, Json]:
         "gpus": ", ".join(f"{count} {name}" for name, count in models.items()),
         "command": newest.command,
         "started": newest.started,
-        "runs": len(one.latest) + len(one.earlier),
+        "runs": len(one.runs),
         "path": newest.path,
     }
 

@@ -38,7 +38,7 @@ def small(kit):
             document = json.loads(fleet.text(at))
             (changes or {}).get(at, lambda _: None)(document)
             path = kit.cwd / folder / f"{name}.json"
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(document))
         return fleet
 
@@ -152,6 +152,28 @@ def test_of_several_runs_the_latest_counts_and_the_earlier_are_told(kit, small):
     assert found["node00003"] == {"node-broken"}
     assert [row["runs"] for row in record["facts"]["fleet.nodes"]["value"]] == [2, 2, 2]
     assert "3 nodes with a record, 3 of them more than once, 3 GPUs" in kit("fleet", "results").stdout
+
+
+def test_a_run_on_another_gpu_takes_nothing_back_and_one_on_the_same_does(kit, small):
+    def given(uuid, place, day):
+        def change(document):
+            document["started"] = f"2026-11-{day}T10:00:00Z"
+            for name in ("cuda.devices", "nvml.gpus"):
+                document["facts"][name]["value"][0] |= {"uuid": uuid, "pci": f"0000:{place}:00.0"}
+
+        return change
+
+    def broken(document):
+        given("GPU-A", 41, 27)(document)
+        problem("ecc-errors", 0, "The GPU's memory had 3 errors.")(document)
+
+    small(1, {0: broken}, "results/1")
+    small(1, {0: given("GPU-B", 61, 28)}, "results/2")
+    record, code = judged(kit, "results")
+    assert (code, named(record)) == (1, {"node00001": {"node-broken"}})
+    small(1, {0: given("GPU-A", 41, 29)}, "results/3")
+    record, code = judged(kit, "results")
+    assert (code, named(record)) == (0, {"node00001": {"node-flaky"}})
 
 
 def test_another_command_takes_nothing_back(kit, small):

@@ -169,6 +169,16 @@ def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
     assert gpu.rates[1].readings[0] == document["measurements"][1]["telemetry"]["sm_clock_mhz"]
 
 
+def test_parts_of_a_card_have_no_address_of_their_own(tmp_path):
+    document = json.loads(TEXT)
+    (card,) = document["facts"]["cuda.devices"]["value"]
+    card["uuid"], other = "MIG-1", card | {"uuid": "GPU-1", "ordinal": 1}
+    document["facts"]["cuda.devices"]["value"].append(other)
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (file,), _ = find([tmp_path])
+    assert [gpu.pci for gpu in read(file).gpus] == [None, card["pci"]]
+
+
 def test_what_another_method_measured_is_something_else(tmp_path):
     named(tmp_path, "a.json")
     (tmp_path / "b.json").write_text(TEXT.replace('"method": 1', '"method": 2'))
