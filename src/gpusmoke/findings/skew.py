@@ -20,6 +20,7 @@ NAMES = {
     "power_limit_w": ("power limit", "W"),
     "ecc_mode": ("ECC", ""),
     "sm_clock_max_mhz": ("highest SM clock", "MHz"),
+    "nvlinks": ("NVLinks", "up"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -10,12 +10,14 @@ from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import health
 from gpusmoke.findings.causes import others
 from gpusmoke.findings.comparable import Card, Row, driver_version, is_product, key, name_of, pixi_environment
+from gpusmoke.findings.topology import Link, nvlinks, topology
 from gpusmoke.measuring.sensible import LEAST_RATE, MOST, is_sensible
 from gpusmoke.record import Record
 
 EXERCISING = ("doctor", "check", "bench", "smoke", "soak", "kernels")  # their records tell of the machine they ran on
 READINGS = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c", "throttle_reasons")
-SETTINGS = ("memory_mib", "power_limit_w", "ecc_mode", "sm_clock_max_mhz")  # of a card, as NVML's facts call them
+# Of a card, as NVML's facts call them; of its NVLinks, how many are up.
+SETTINGS = ("memory_mib", "power_limit_w", "ecc_mode", "sm_clock_max_mhz", "nvlinks")
 
 
 class Model(NamedTuple):
@@ -177,15 +179,17 @@ def gpus(record: Record) -> Iterator[Gpu]:
     for row in record.measurements:
         if (at := ordinal(row["gpu"])) is not None:
             measured.setdefault(at, []).append(row)
+    linked = topology(facts) if any("peer" in row for row in record.measurements) else {}
     for at in sorted({*devices, *measured}):
-        yield gpu(facts, at, devices.get(at, {}), measured.get(at, []))
+        yield gpu(facts, at, devices.get(at, {}), measured.get(at, []), linked)
 
 
-def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
-    """One GPU: what CUDA says of it, and what was measured."""
+def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row], linked: Mapping[tuple[int, int], Link]) -> Gpu:
+    """One GPU: what CUDA says of it, and what was measured; `linked` is what each two are linked by."""
     name = device.get("name") or next((row["device"] for row in rows), "a GPU")
     uuid = device["uuid"] if isinstance(device.get("uuid"), str) else None
     nvml = health.nvml_row(facts, uuid)
+    held = nvml | {"nvlinks": nvlinks(nvml).get("up")}
     for reading in ("processes", "utilisation_percent"):  # what others() reckons with
         number(facts.row(f"bench.{ordinal}.others"), reading)
     model = Model(str(name), str(device.get("multiprocessors")), nvml.get("mig_mode") == 1)
@@ -194,10 +198,10 @@ def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row]) -> Gpu:
         model=shared(model),
         uuid=uuid,
         pci=address(device),
-        settings=shared(tuple(number(nvml, name) for name in SETTINGS)),
+        settings=shared(tuple(number(held, name) for name in SETTINGS)),
         link=shared(link(facts, ordinal, nvml)),
         others=others(facts, Card(ordinal, *model, uuid)),
-        rates=tuple(map(rate, rows)),
+        rates=tuple(found for row in rows if (found := rate(row, linked)) is not None),
     )
 
 
@@ -215,17 +219,25 @@ def link(facts: Facts, ordinal: int, nvml: Row) -> tuple[float | None, float | N
     return None, number(nvml, "pcie_width")
 
 
-def rate(row: Row) -> Rate:
-    """One measurement."""
+def rate(row: Row, linked: Mapping[tuple[int, int], Link]) -> Rate | None:
+    """One measurement; None of a copy between GPUs that takes no NVLink.
+
+    Boards differ in where their paths of PCIe meet, so that such a copy says nothing of another node's.
+    """
     for size in row["shape"]:
         sensible("shape", size)
     value, telemetry = sensible("value", row["value"], LEAST_RATE), row["telemetry"]
-    return Rate(what(row), float(value), tuple(number(telemetry, name) for name in READINGS))
+    readings = tuple(number(telemetry, name) for name in READINGS)
+    if "peer" not in row:
+        return Rate(what(row), float(value), readings)
+    way = linked.get((min(row["gpu"], row["peer"]), max(row["gpu"], row["peer"])))
+    return Rate(what(row, way), float(value), readings) if way and way.nvlinks and not way.refused else None
 
 
-def what(row: Row) -> What:
-    """What was measured, which is the same object for the same."""
-    told = (*key(row), row["method"], row["unit"])
+def what(row: Row, way: Link | None = None) -> What:
+    """What was measured, which is the same object for the same; `way` is what a copy from GPU to GPU takes."""
+    by = f" {way.name}" if way else ""
+    told = (*key(row), by, row["method"], row["unit"])
     if told not in KNOWN:
-        KNOWN[told] = What(repr(told), name_of(row), row["quantity"], row["regime"], row["unit"])
+        KNOWN[told] = What(repr(told), name_of(row) + by, row["quantity"], row["regime"], row["unit"])
     return KNOWN[told]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from fleets import A10, Fleet, interrupted, one_gpu_less, problem, setting, slow
+from fleets import A10, DATA, Fleet, interrupted, one_gpu_less, problem, setting, slow
 
 from gpusmoke.fleet.hostlist import expand
 
@@ -81,6 +81,49 @@ def test_slow_gpus_are_told_by_how_much_and_why(kit, small):
     assert "the temperature is higher" in told["node00004"]
     assert "the power limit is lower (150 to 105 W), and the SM clock is lower" in told["node00003"]
     assert told["node00002"].endswith("none of clock, power, heat, another process, its link explains it.")
+
+
+@pytest.fixture
+def four(kit):
+    """`four(count, {place: change})`: records of nodes with a real one's four H100s that NVLink joins."""
+    text = (DATA / "h100-x4-smoke.json").read_text()
+
+    def write(count, changes):
+        (kit.cwd / "results").mkdir()
+        for at in range(count):
+            document = json.loads(re.sub("(?<=GPU-)[0-9a-f]{4}", f"{at:04x}", text))
+            document["facts"]["request.node"]["value"] = f"n{at}"
+            changes.get(at, lambda _: None)(document)
+            (kit.cwd / f"results/n{at}.json").write_text(json.dumps(document))
+
+    return write
+
+
+def over_pcie(document):
+    """No NVLink is up, and copies to other GPUs take the way that is left."""
+    for row in document["facts"]["nvml.gpus"]["value"]:
+        row["nvlinks"] = {"up": 0, "down": [*range(18)], "version": None, "to": {}}
+    copies(25 / 387)(document)
+
+
+def copies(share):
+    """A change of a record: copies between GPUs reach that share."""
+
+    def change(document):
+        for row in document["measurements"]:
+            row["value"] *= share if "peer" in row else 1
+
+    return change
+
+
+def test_copies_between_gpus_are_compared_where_the_same_nvlinks_carry_them(kit, four):
+    four(8, {2: over_pcie, 5: over_pcie, 6: copies(0.85), 7: copies(0.95)})
+    record, code = judged(kit, "results")
+    assert (code, named(record)) == (1, {"n2": {"hardware-skew"}, "n5": {"hardware-skew"}, "n6": {"slower-than-fleet"}})
+    texts = [row["text"] for row in record["facts"]["fleet.lines"]["value"]]
+    assert re.match(r"15\.\d % slower in peer-copy\S* to GPU \d 0\.27 GB NV18 ", texts[0])
+    assert texts[1] == "NVLinks 0 up; 24 of 32 NVIDIA H100 80GB HBM3 have NVLinks 18 up."
+    assert not [row for row in record["facts"]["fleet.rates"]["value"] if row["median"] < 30 and "peer" in row["what"]]
 
 
 def test_a_healthy_fleet_is_healthy(kit, small):

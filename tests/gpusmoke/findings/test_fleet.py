@@ -16,7 +16,7 @@ MODEL = Model("NVIDIA A10", "72", False)
 WHAT = What("bf16 8192", "bf16 8192x8192x8192 NT settled", "matmul", "settled", "TFLOP/s")
 COPY = What("copy", "host-to-device 1 GB", "host-to-device", "settled", "GB/s")
 CALM = {"sm_clock_mhz": 1500, "memory_clock_mhz": 6251, "power_w": 149, "temperature_c": 60, "throttle_reasons": 4}
-USUAL = {"memory_mib": 23028, "power_limit_w": 150, "ecc_mode": 1, "sm_clock_max_mhz": 1710}
+USUAL = {"memory_mib": 23028, "power_limit_w": 150, "ecc_mode": 1, "sm_clock_max_mhz": 1710, "nvlinks": 4}
 
 
 def gpu(
@@ -210,6 +210,7 @@ def test_half_and_half_is_told_of_one_half():
         ("ecc_mode", 0, "ECC off; 3 of 4 NVIDIA A10 have ECC on."),
         ("memory_mib", 12000, "memory 12 GiB; 3 of 4 NVIDIA A10 have memory 22 GiB."),
         ("sm_clock_max_mhz", 1000, "highest SM clock 1000 MHz; 3 of 4 NVIDIA A10 have highest SM clock 1710 MHz."),
+        ("nvlinks", 0, "NVLinks 0 up; 3 of 4 NVIDIA A10 have NVLinks 4 up."),
     ],
 )
 def test_cards_that_are_set_otherwise_are_told(name, value, text):
