@@ -59,12 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Record:
-    """Read and judge all records. Raises UsageError where there are none."""
+    """Read and judge all records. Raises UsageError where there are none, and nobody said of which nodes."""
     write = page_writer() if args.html else None  # what it needs may be missing: known before all is read
     expected = None if args.expect is None else nodes(args.expect)
     session = Session("fleet", all=args.all, expected=expected and hostlist.fold(expected))
     files, unread = find(args.records)
-    if not files and not unread:
+    if not files and not unread and expected is None:
         raise UsageError(f"no record was found in {', '.join(map(str, args.records))}")
     with uncollected():
         read = fleet([*read_all(files), *unread], expected)

@@ -81,11 +81,26 @@ def damaged(fleet: Fleet) -> Iterator[Line]:
     same: dict[str, list[tuple[str, str]]] = {}
     for one in fleet.unread:
         same.setdefault(one.why, []).append((one.node, one.path))
-    for why, files in same.items():
-        path = files[0][1]
-        told = path if len(files) == 1 else f"each of {len(files)} files"
-        names = dict.fromkeys(node for node, _ in files)
-        yield line("record-damaged", names, (), some([path for _, path in files]), files=told, why=why, path=path)
+    for why, found in same.items():
+        paths = [path for _, path in found]
+        names = dict.fromkeys(node for node, _ in found)
+        yield line("record-damaged", names, (), some(paths), files=files(paths), why=why, path=paths[0])
+
+
+def others_broken(fleet: Fleet) -> Iterator[Line]:
+    """Records that tell of no machine, or of several, and of a problem; those that tell of the same together."""
+    same: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for one in fleet.passed:
+        if one.problems:
+            same.setdefault((one.command, one.problems), []).append(one.path)
+    for (command, kinds), paths in same.items():
+        words = {"files": files(paths), "command": command, "problems": ", ".join(kinds), "path": paths[0]}
+        yield Line(finding("record-broken", some(paths), None, **words))
+
+
+def files(paths: Sequence[str]) -> str:
+    """One file by its name, several as how many they are."""
+    return paths[0] if len(paths) == 1 else f"each of {len(paths)} files"
 
 
 def interrupted(fleet: Fleet) -> Iterator[Line]:
@@ -202,6 +217,7 @@ def judge(fleet: Fleet, measured: Sequence[slow.Group]) -> list[Line]:
         *by_name(broken(fleet)),
         *missing(fleet),
         *damaged(fleet),
+        *others_broken(fleet),
         *interrupted(fleet),
         *without_gpu(fleet),
         *slow.judge(fleet.nodes, measured),

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from gpusmoke.errors import UsageError
 from gpusmoke.facts.host import usable_cores
+from gpusmoke.findings import problems
 from gpusmoke.fleet.runs import EXERCISING, Run, run
-from gpusmoke.record import NODE, parse
+from gpusmoke.record import NODE, Record, parse
 
 # A record takes 64 KB for each device that was measured; 8 MiB are those of 128.
 LARGEST_BYTES = 8 * 1024 * 1024
@@ -35,10 +36,11 @@ class Unread(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """A record that tells of no machine, as audit's does."""
+    """A record that tells of no machine, as audit's does, or of several at once; and what is wrong by it."""
 
     path: str
     command: str
+    problems: tuple[str, ...]
 
 
 class File(NamedTuple):
@@ -114,12 +116,21 @@ def read(file: File) -> Read:
     except ValueError as error:
         return Unread(path, file.node, str(error))
     if record.command not in EXERCISING:
-        return Passed(path, record.command)
+        return Passed(path, record.command, wrong_by(record))
     node = record.facts.text(NODE) or file.node
     try:
         return run(record, path, node)
     except ValueError as error:
         return Unread(path, node, str(error))
+
+
+def wrong_by(record: Record) -> tuple[str, ...]:
+    """What is wrong by a record that is passed over; what fleet itself found is found anew."""
+    if record.command == "fleet":
+        return ()
+    return (
+        tuple(dict.fromkeys(one.id for one in problems(record.findings))) if record.complete else ("an interruption",)
+    )
 
 
 def read_some(files: Sequence[File]) -> list[Read]:

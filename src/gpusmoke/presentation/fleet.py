@@ -24,6 +24,7 @@ STATES = {
     "node-broken": "BROKEN",
     "node-missing": "MISSING",
     "record-damaged": "DAMAGED",
+    "record-broken": "BROKEN",
     "node-interrupted": "INTERRUPTED",
     "node-without-gpu": "NO GPU",
     "slower-than-fleet": "SLOW",

@@ -161,6 +161,14 @@ def test_expected_nodes_may_stand_in_a_file(kit, small):
     assert named(record) == {"node00003": {"node-missing"}, "node00004": {"node-missing"}}
 
 
+def test_where_no_node_left_a_record_all_are_missing(kit):
+    (kit.cwd / "results").mkdir()
+    record, code = judged(kit, "results", "--expect", "n[1-3]")
+    assert (code, named(record)) == (1, {name: {"node-missing"} for name in ("n1", "n2", "n3")})
+    done = kit("fleet", "results", "--expect", "n[1-3]")
+    assert done.stdout.startswith("MISSING      n[1-3]  no record, though expected (3 of 3 nodes).\n")
+
+
 def test_nodes_that_nobody_expects_are_told_and_no_fault(kit, small):
     small(2)
     record, code = judged(kit, "results", "--expect", "node00002")
@@ -277,9 +285,22 @@ def test_a_stored_fleet_is_shown_again_as_it_was(kit, small):
 def test_what_another_command_wrote_is_passed_over(kit, small):
     small(3)
     (kit.cwd / "results/fleet.json").write_text(kit("fleet", "results", "--json").stdout)
+    document = json.loads((DATA / "h100-x4-collectives.json").read_text())
+    (kit.cwd / "results/all.json").write_text(json.dumps(document))
     record, code = judged(kit, "results")
     assert code == 0
     assert "records-passed-over" in [one["id"] for one in record["findings"]]
+    (kit.cwd / "results/all.json").write_text(json.dumps(document | {"complete": False, "verdict": "problem"}))
+    record, code = judged(kit, "results")
+    assert code == 1
+    assert record["findings"][0]["title"].endswith("is a record of collectives that tells of an interruption.")
+
+
+def test_what_an_earlier_fleet_found_is_not_told_again(kit, small):
+    small(3, {0: problem("wrong-result", 0, "The product is wrong.")})
+    (kit.cwd / "results/fleet.json").write_text(kit("fleet", "results", "--json").stdout)
+    small(3)
+    assert judged(kit, "results")[1] == 0
 
 
 def test_the_record_of_a_large_fleet_is_not_cut(kit, valid, small):

@@ -6,7 +6,7 @@ A case says what was done to which, and what is advised first.
 import json
 
 import pytest
-from fleets import L40S, Fleet, interrupted, on_the_cpu, one_gpu_less, problem, setting, slow
+from fleets import DATA, L40S, Fleet, interrupted, on_the_cpu, one_gpu_less, problem, setting, slow
 
 STAND_IN = "record"
 COUNT = 8
@@ -48,7 +48,7 @@ CASES = {
     "fewer-gpus": (one_gpu_less, "srun -w node00002 nvidia-smi -L"),
     "node-warned": (warned, "pixi run report results/node00002.json"),
 }
-NAMED = {*CASES, "gpus-changed"}
+NAMED = {*CASES, "gpus-changed", "record-broken"}
 TITLES = {
     "node-broken": "node00002 GPU 1: wrong-result: The product is wrong.",
     "node-missing": "node00002: no record, though expected (1 of 8 nodes).",
@@ -98,3 +98,12 @@ def test_two_machines_of_one_name_are_told(kit, named):
     (kit.cwd / "b/4711/node00003.json").unlink()
     found = named(kit("fleet", "a", "b", "--json"), "gpus-changed", "pixi run report a/4711/node00002.json")
     assert found["title"].startswith("node00002: runs under this name saw different GPUs")
+
+
+def test_what_is_wrong_by_the_record_of_all_nodes_together_is_told(kit, named):
+    Fleet(3, faults=0, models=[L40S]).write(kit.cwd / "results")
+    document = json.loads((DATA / "h100-x4-collectives.json").read_text())
+    problem("collective-wrong", None, "The sum is wrong.")(document)
+    (kit.cwd / "results/all.json").write_text(json.dumps(document))
+    found = named(kit("fleet", "results", "--json"), "record-broken", "pixi run report results/all.json")
+    assert found["title"] == "results/all.json is a record of collectives that tells of collective-wrong."

@@ -88,7 +88,7 @@ def test_neither_the_order_of_the_files_nor_noise_matters(chance, count):
     runs = [one for at in range(count) for one in healthy(1, gpu(rate=100 * chance.uniform(0.98, 1.02)), start=at)]
     wrong = (Told("wrong-result", 0, "It is wrong."),)
     runs += [run("bad", gpu(), problems=wrong), run("bad", gpu(), path="bad-2.json", complete=False)]
-    runs += [Unread("u.json", "u", "is empty"), Passed("p.json", "audit")]
+    runs += [Unread("u.json", "u", "is empty"), Passed("p.json", "audit", ())]
     expected = judged(runs)
     chance.shuffle(runs)
     assert judged(runs) == expected

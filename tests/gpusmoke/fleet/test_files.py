@@ -122,7 +122,7 @@ def test_a_record_that_tells_of_no_machine_is_passed_over(tmp_path):
     document = json.loads(TEXT) | {"command": "audit", "measurements": []}
     (tmp_path / "a.json").write_text(json.dumps(document))
     (file,), _ = find([tmp_path])
-    assert read(file) == Passed(str(file.path), "audit")
+    assert read(file) == Passed(str(file.path), "audit", ())
 
 
 def test_a_node_says_its_own_name_or_has_that_of_its_file(tmp_path):
