@@ -175,8 +175,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         stand_where_the_user_does()
         return execute(name, arguments[1:])
     except UsageError as error:
+        from gpusmoke.presentation.plain import plain
+
         # One line, also where it quotes a file that was damaged so that a text in it has several.
-        print(f"gpusmoke: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"gpusmoke: {plain(' '.join(str(error).splitlines()))}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("gpusmoke: interrupted", file=sys.stderr)

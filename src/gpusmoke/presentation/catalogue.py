@@ -53,29 +53,31 @@ def add_list(page: Page) -> None:
     """Add every finding there is, with its severity and sentence."""
     for kind, entry in catalogue().items():
         word, style = MARKS[entry["severity"]]
-        page.add(f"{page.paint(word.ljust(9), style)}{kind}")
-        for line in page.wrap(blank(entry["title"]), 9):
-            page.add(" " * 9 + line, "dim")
+        page.add(kind, mark=word.ljust(9), marked=style)
+        page.add_wrapped(blank(entry["title"]), 9, "dim")
 
 
 def add_entry(page: Page, kind: str) -> None:
     """Add one finding at length: what it means, by which codes it is known, and what to type."""
     entry = catalogue()[kind]
     word, style = MARKS[entry["severity"]]
-    page.add(f"{page.paint(word, style)} {kind}")
+    page.add(f" {kind}", mark=word, marked=style)
     for part in (blank(entry["title"]), entry.get("explain")):
         if part:
             page.add("")
-            page.lines += page.wrap(part, 0)
+            page.add_wrapped(part)
     known = codes(entry)
-    page.lines += [""] if known or "provoked" in entry else []
-    page.lines += [line for text in known for line in page.wrap(f"Known by: {text}", 0)]
+    if known or "provoked" in entry:
+        page.add("")
+    for text in known:
+        page.add_wrapped(f"Known by: {text}")
     if provoked := entry.get("provoked"):
-        page.lines += page.wrap(f"Seen on a real GPU: {provoked}", 0)
+        page.add_wrapped(f"Seen on a real GPU: {provoked}")
     if advice := entry.get("advice"):
         page.add("")
         page.add("Try, in this order:")
-        page.lines += [f"  {blank(step)}" for step in advice]
+        for step in advice:
+            page.add(f"  {blank(step)}")
     if link := entry.get("link"):
         page.add("")
         page.add(f"See: {link}", "dim")

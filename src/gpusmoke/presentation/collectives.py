@@ -71,7 +71,7 @@ def add_collectives(page: Page, rows: Sequence[Row]) -> None:
     """Add a table for each operation, 80 columns wide."""
     for title, mine in by_operation(rows):
         page.add("")
-        page.lines += page.wrap(title, 0)
+        page.add_wrapped(title)
         page.add("".join(name.rjust(width) for name, width in zip(TITLES, WIDTHS, strict=True)))
         for row in mine:
             wrong = row["verified"]["passed"] is not True

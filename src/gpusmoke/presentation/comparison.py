@@ -76,7 +76,7 @@ def add_comparison(page: Page, facts: Facts) -> None:
     from rich.table import Table
 
     for text in records(facts):
-        page.lines += [page.paint(line, "dim") for line in page.wrap(text, 0)]
+        page.add_wrapped(text, style="dim")
     table = Table(box=None, pad_edge=False)
     titles = [title for title in TITLES if title != ALL_BUT]
     for title in titles:

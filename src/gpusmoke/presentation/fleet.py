@@ -107,7 +107,7 @@ def show(record: Record) -> None:
     for row in shown:
         add_line(page, row, widest, everything)
     if rest:
-        add_wrapped(page, f"{left_out(rest)} (--all shows them)", STATE_WIDTH)
+        page.add_wrapped(f"{left_out(rest)} (--all shows them)", STATE_WIDTH)
     for row in remarks:
         add_line(page, row, 0, everything)
     if everything:
@@ -127,18 +127,12 @@ def show(record: Record) -> None:
     page.print()
 
 
-def add_wrapped(page: Page, text: str, indent: int) -> None:
-    """Add a text beside an empty margin."""
-    for part in page.wrap(text, indent):
-        page.add(" " * indent + part)
-
-
 def add_line(page: Page, row: Row, widest: int, everything: bool) -> None:
     """Add a line: state, nodes and sentence side by side, or the sentence below where the names are long."""
-    mark = page.paint(f"{state(row):{STATE_WIDTH}}", MARKS[row["severity"]][1])
+    mark, style = f"{state(row):{STATE_WIDTH}}", MARKS[row["severity"]][1]
     if not row["nodes"]:
         first, *more = page.wrap(row["text"], STATE_WIDTH)
-        page.add(mark + first)
+        page.add(first, mark=mark, marked=style)
         for part in more:
             page.add(" " * STATE_WIDTH + part)
         return
@@ -147,12 +141,12 @@ def add_line(page: Page, row: Row, widest: int, everything: bool) -> None:
     if len(names) <= widest and page.width - STATE_WIDTH - widest - 2 >= LEAST_TEXT:
         indent = STATE_WIDTH + widest + 2
         first, *more = page.wrap(row["text"], indent)
-        page.add(f"{mark}{names:{widest}}  {first}")
+        page.add(f"{names:{widest}}  {first}", mark=mark, marked=style)
     else:
         indent = STATE_WIDTH
         room = page.width - indent
         first, *more = [names[at : at + room] for at in range(0, len(names), room)]
-        page.add(mark + first)
+        page.add(first, mark=mark, marked=style)
         more += page.wrap(row["text"], indent)
     for part in more:
         page.add(" " * indent + part)

@@ -14,6 +14,7 @@ from gpusmoke.findings import Finding
 from gpusmoke.presentation import shown_by
 from gpusmoke.presentation.alike import told_once
 from gpusmoke.presentation.machine import add_machine
+from gpusmoke.presentation.plain import plain
 from gpusmoke.record import Record
 
 if TYPE_CHECKING:
@@ -42,26 +43,32 @@ class Page:
         self.colour = terminal and not os.environ.get("NO_COLOR") and sys.platform != "win32"
         self.lines: list[str] = []
 
-    def paint(self, text: str, style: str) -> str:
-        """The text in a style of STYLES, on a terminal with colour."""
-        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.colour and style else text
+    def _paint(self, text: str, style: str) -> str:
+        """The text, and no more than text, in a style of STYLES on a terminal with colour."""
+        return f"\x1b[{STYLES[style]}m{plain(text)}\x1b[0m" if self.colour and style else plain(text)
 
     def wrap(self, text: str, indent: int) -> list[str]:
         """The text in lines that fit beside the indent; paths and links stay whole, so that they can be copied."""
         return textwrap.wrap(text, self.width - indent, break_long_words=False, break_on_hyphens=False) or [""]
 
-    def add(self, text: str, style: str = "") -> None:
-        """Add one line as it is."""
-        self.lines.append(self.paint(text, style))
+    def add(self, text: str, style: str = "", mark: str = "", marked: str = "") -> None:
+        """Add one line as it is, behind a mark in a style of its own."""
+        self.lines.append(self._paint(mark, marked) + self._paint(text, style))
+
+    def add_wrapped(self, text: str, indent: int = 0, style: str = "") -> None:
+        """Add a text in lines that fit, beside an empty margin."""
+        for line in self.wrap(text, indent):
+            self.add(" " * indent + line, style)
 
     def draw(self, table: RenderableType, width: int) -> None:
         """Add a table of rich's as plain lines."""
         from rich.console import Console
 
-        console = Console(width=width, no_color=True, highlight=False)
+        console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
         with console.capture() as printed:
             console.print(table)
-        self.lines += [line.rstrip() for line in printed.get().splitlines()]
+        for line in printed.get().splitlines():
+            self.add(line.rstrip())
 
     def text(self) -> str:
         """All lines."""
@@ -88,7 +95,7 @@ def show_finding(page: Page, about: str, found: Finding) -> None:
     word, style = MARKS[found.severity]
     first, *rest = page.wrap(about + found.title, MARK_WIDTH)
     margin = " " * MARK_WIDTH
-    page.add(page.paint(word.ljust(MARK_WIDTH), style) + first)
+    page.add(first, mark=word.ljust(MARK_WIDTH), marked=style)
     for line in rest:
         page.add(margin + line)
     for text, style, wrappable in details(found):

@@ -32,6 +32,7 @@ NEVER = [
     (mig, "in MIG mode"),
     (fact("nvml.driver_version", "575.57.08"), "the driver's major version differs: 580 and 575"),
     (fact("nvml.driver_version", "57\u20285.1"), "differs: 580 and 57 5"),
+    (fact("nvml.driver_version", "\x1b[31m5.1"), "differs: 580 and \ufffd[31m5"),
     (every("method", 1), "version of the measuring method differs: 2 and 1"),
     (every("backend", "triton"), "the backend differs: cublas and triton"),
     (fact("torch.version", "2.12.0+cu130"), "the version of PyTorch differs: 2.11 and 2.12"),

@@ -264,6 +264,26 @@ def test_the_text_fits_a_terminal_of_80_columns_and_tells_once_what_to_type(kit)
     assert lines[-2].startswith("21 problems found: node-broken, node-missing, ")
 
 
+def test_what_a_record_says_is_text_on_the_terminal(kit, small):
+    wicked = {
+        0: setting("request.node", "\x1b[31mred\x1b[0m"),
+        1: setting("request.node", "n\nhealthy      all"),
+        2: setting("request.node", "\ud800\x9b2J"),
+        3: problem("wrong-result", 0, "It is \x1b]0;title\x07 wrong."),
+        4: setting("nvml.driver_version", "\x1b[2J\u202e5"),
+    }
+    small(5, wicked)
+    shown = kit("fleet", "results", "--all").stdout
+    assert set(re.findall("[\x00-\x1f\x7f-\x9f\u202a-\u202e]", shown)) == {"\n"}
+    assert "healthy      \ufffd[31mred\ufffd[0m: 1 NVIDIA A10" in shown
+    assert "healthy      n\ufffdhealthy      all: 1 NVIDIA A10" in shown
+    assert kit("fleet", "results", "--html", "fleet.html").returncode == 1
+    markdown = kit("fleet", "results", "--markdown").stdout
+    assert "\x1b" not in markdown
+    (kit.cwd / "results/fleet.json").write_text(kit("fleet", "results", "--json").stdout)
+    assert "\x1b" not in kit("report", "results/node00004.json").stdout + kit("report", "results/fleet.json").stdout
+
+
 def test_markdown_has_the_table_and_the_rates(kit, small):
     small(4, {0: problem("wrong-result", 0, "The product | is `wrong`.")})
     text = kit("fleet", "results", "--markdown").stdout
