@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -58,10 +58,10 @@ def find(paths: Iterable[Path]) -> tuple[list[File], list[Unread]]:
 
     Links to folders are not followed, so they can't lead in circles. Raises UsageError for a path that is not there.
     """
-    found, unread = dict[tuple[int, int], Path](), list[Unread]()
+    found, unread = dict[tuple[int, int], Path](), list[tuple[Path, str]]()
 
     def refuse(path: Path, why: str) -> None:
-        unread.append(Unread(str(path), path.stem, why))
+        unread.append((path, why))
 
     def take(path: Path) -> None:
         try:
@@ -81,23 +81,37 @@ def find(paths: Iterable[Path]) -> tuple[list[File], list[Unread]]:
         refuse(Path(error.filename), f"can't be looked into: {error.strerror}")
 
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             for folder, _, names in os.walk(path, onerror=unentered):
                 for name in names:
                     if name.endswith((".json", ".part")):
                         take(Path(folder, name))
-        elif path.is_symlink() or path.exists():
-            take(path)
         else:
-            raise UsageError(f"{path} does not exist")
-    there = set(found.values())
-    return [File(path, node_of(path, there)) for path in sorted(there)], unread
+            take(path)
+    read = sorted(set(found.values()))
+    there = {(path.parent, path.stem) for path in (*read, *(path for path, _ in unread))}
+    refused = [Unread(str(path), node_of(path, there), why) for path, why in unread]
+    return [File(path, node_of(path, there)) for path in read], refused
 
 
-def node_of(path: Path, there: set[Path]) -> str:
-    """The node that a file is named after: NODE.json, or NODE-2.json beside it where a requeued job wrote again."""
+def is_folder(path: Path) -> bool:
+    """Whether a path that was named is a folder. Raises UsageError for one that is nothing at all."""
+    try:
+        path.lstat()  # which a link to nowhere has: that is told as any other file that can't be read
+        return path.is_dir()
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+
+
+def node_of(path: Path, there: Container[tuple[Path, str]]) -> str:
+    """The node that a file is named after: NODE.json, or NODE-2.json beside it where a requeued job wrote again.
+
+    `there` are the folders and stems of all files, also of those that were refused.
+    """
     requeued = REQUEUED.fullmatch(path.stem)
-    return requeued[1] if requeued and path.with_stem(requeued[1]) in there else path.stem
+    return requeued[1] if requeued and (path.parent, requeued[1]) in there else path.stem
 
 
 def read(file: File) -> Read:

@@ -29,13 +29,14 @@ class Model(NamedTuple):
 
 
 class What(NamedTuple):
-    """What was measured: `key` tells all that a rate depends on beside the GPU."""
+    """What was measured, by which version of the method: `key` tells all that a rate depends on beside the GPU."""
 
     key: str
     name: str
     quantity: str
     regime: str
     unit: str
+    method: int
 
     @property
     def is_product(self) -> bool:
@@ -239,5 +240,5 @@ def what(row: Row, way: Link | None = None) -> What:
     by = f" {way.name}" if way else ""
     told = (*key(row), by, row["method"], row["unit"])
     if told not in KNOWN:
-        KNOWN[told] = What(repr(told), name_of(row) + by, row["quantity"], row["regime"], row["unit"])
+        KNOWN[told] = What(repr(told), name_of(row) + by, row["quantity"], row["regime"], row["unit"], row["method"])
     return KNOWN[told]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Fact, Json
@@ -28,12 +28,28 @@ def histogram(values: Sequence[float], median: float) -> list[list[int]]:
     return [[percent, count] for percent, count in sorted(percents.items())]
 
 
-def rate(group: Group) -> dict[str, Json]:
+def names(measured: Sequence[Group]) -> list[str]:
+    """What each was called that was measured, with what tells it from others of that name on a model of that name."""
+    same: dict[tuple[str, str], list[Group]] = {}
+    for one in measured:
+        same.setdefault((one.model.name, one.what.name), []).append(one)
+
+    def told(one: Group) -> Iterator[str]:
+        others = same[one.model.name, one.what.name]
+        if len({other.model for other in others}) > 1:
+            yield f"{one.model.multiprocessors} multiprocessors{' in MIG mode' if one.model.mig else ''}"
+        if len({other.what.method for other in others}) > 1:
+            yield f"method {one.what.method}"
+
+    return [f"{one.what.name}{''.join(f', {mark}' for mark in told(one))}" for one in measured]
+
+
+def rate(group: Group, name: str) -> dict[str, Json]:
     """What is usual for one measurement on one model."""
     values, usual = group.values, group.usual
     return {
         "model": group.model.name,
-        "what": group.what.name,
+        "what": name,
         "settled_product": group.what.is_product,
         "unit": group.what.unit,
         "gpus": len(values),
@@ -79,7 +95,7 @@ def facts(
     return {
         "fleet.counts": Fact(counts, source),
         "fleet.lines": Fact([one.to_json() for one in lines], source),
-        "fleet.rates": Fact([rate(group) for group in ordered], source),
+        "fleet.rates": Fact([rate(*one) for one in zip(ordered, names(ordered), strict=True)], source),
         "fleet.versions": Fact(
             [
                 {"what": what, "version": one.version, "count": len(one.nodes), "nodes": fold(one.nodes) if at else ""}

@@ -139,6 +139,7 @@ def test_a_healthy_fleet_is_healthy(kit, small):
     [
         ([], "PATH"),
         (["nowhere"], "nowhere does not exist"),
+        (["x" * 300], "can't be read: File name too long"),
         (["."], "no record was found in ."),
         ([".", "--expect", "node[1"], "'node[1'"),
         ([".", "--expect", "@nowhere.txt"], "nowhere.txt can't be read"),
@@ -291,6 +292,26 @@ def test_markdown_has_the_table_and_the_rates(kit, small):
     assert "| BROKEN | node00001 GPU 0 | wrong-result: The product \\| is \\`wrong\\`. |" in text
     assert "**NVIDIA A10**" in text
     assert re.search(r"^\| bf16 8192x8192x8192 NT settled \| 4 \| ", text, re.MULTILINE)
+
+
+def test_what_is_not_compared_is_not_called_the_same(kit, small):
+    def newer(document):
+        for row in document["measurements"]:
+            row["method"] = 2
+
+    def smaller(document):
+        document["facts"]["cuda.devices"]["value"][0]["multiprocessors"] = 60
+
+    small(9, dict.fromkeys(range(3), newer) | dict.fromkeys(range(6, 9), smaller))
+    record, _ = judged(kit, "results")
+    rows = [row["what"] for row in record["facts"]["fleet.rates"]["value"] if row["what"].startswith("bf16 8192")]
+    settled = "bf16 8192x8192x8192 NT settled, "
+    marks = {"72 multiprocessors, method 1", "72 multiprocessors, method 2", "60 multiprocessors, method 1"}
+    assert {row.removeprefix(settled) for row in rows if "settled" in row} == marks
+    small(6, dict.fromkeys(range(3), newer), "others")
+    assert f"{settled}method 2" in kit("fleet", "others").stdout
+    small(6, {}, "same")
+    assert "method" not in kit("fleet", "same").stdout
 
 
 def test_a_stored_fleet_is_shown_again_as_it_was(kit, small):

@@ -13,8 +13,8 @@ from gpusmoke.fleet.nodes import fleet
 from gpusmoke.fleet.runs import READINGS, SETTINGS, Gpu, Model, Rate, Run, Told, What
 
 MODEL = Model("NVIDIA A10", "72", False)
-WHAT = What("bf16 8192", "bf16 8192x8192x8192 NT settled", "matmul", "settled", "TFLOP/s")
-COPY = What("copy", "host-to-device 1 GB", "host-to-device", "settled", "GB/s")
+WHAT = What("bf16 8192", "bf16 8192x8192x8192 NT settled", "matmul", "settled", "TFLOP/s", 2)
+COPY = What("copy", "host-to-device 1 GB", "host-to-device", "settled", "GB/s", 2)
 CALM = {"sm_clock_mhz": 1500, "memory_clock_mhz": 6251, "power_w": 149, "temperature_c": 60, "throttle_reasons": 4}
 USUAL = {"memory_mib": 23028, "power_limit_w": 150, "ecc_mode": 1, "sm_clock_max_mhz": 1710, "nvlinks": 4}
 

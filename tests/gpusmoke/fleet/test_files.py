@@ -84,6 +84,12 @@ def test_a_folder_that_can_not_be_entered_is_told(tmp_path, monkeypatch):
 def test_a_path_that_is_not_there_is_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="nowhere does not exist"):
         find([tmp_path / "nowhere"])
+    with pytest.raises(UsageError, match="can't be read: File name too long"):
+        find([tmp_path / ("x" * 300)])
+    (tmp_path / "long.json").symlink_to("x" * 300)
+    with pytest.raises(UsageError, match=r"long\.json can't be read: File name too long"):
+        find([tmp_path / "long.json"])
+    assert seen(tmp_path)[1] == {"long.json": "can't be read: File name too long"}
 
 
 @pytest.mark.parametrize(
@@ -142,6 +148,18 @@ def test_a_node_says_its_own_name_or_has_that_of_its_file(tmp_path):
     }
 
 
+def test_what_is_damaged_is_named_after_its_node_too(tmp_path):
+    named(tmp_path, "gpu1.json", "gpu1-2.part", "n5-2.part", "gone.json")
+    (tmp_path / "gone-3.json").symlink_to("nowhere")
+    (tmp_path / "n5.json").write_text("")
+    _, unread = find([tmp_path])
+    assert {Path(one.path).name: one.node for one in unread} == {
+        "gpu1-2.part": "gpu1",
+        "n5-2.part": "n5",
+        "gone-3.json": "gone",
+    }
+
+
 def test_many_are_read_on_all_cores_with_the_same_result(tmp_path, monkeypatch):
     fleet = Fleet(28, faults=20)
     fleet.write(tmp_path)
@@ -185,7 +203,7 @@ def test_what_another_method_measured_is_something_else(tmp_path):
     found, _ = find([tmp_path])
     one, other = (read(file).gpus[0].rates[0].what for file in found)
     assert one != other
-    assert one._replace(key=other.key) == other
+    assert one._replace(key=other.key, method=other.method) == other
 
 
 def test_the_synthetic_records_are_like_real_ones(valid):
