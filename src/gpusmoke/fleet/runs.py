@@ -225,10 +225,12 @@ def rate(row: Row, linked: Mapping[tuple[int, int], Link]) -> Rate | None:
 
     Boards differ in where their paths of PCIe meet, so that such a copy says nothing of another node's.
     """
-    for size in row["shape"]:
-        sensible("shape", size)
-    value, telemetry = sensible("value", row["value"], LEAST_RATE), row["telemetry"]
-    readings = tuple(number(telemetry, name) for name in READINGS)
+    value = sensible("value", row["value"], LEAST_RATE)
+    sensible("shape", max(row["shape"]))
+    readings = tuple(map(row["telemetry"].get, READINGS))
+    for name, reading in zip(READINGS, readings, strict=True):
+        if reading is not None:
+            sensible(name, reading)
     if "peer" not in row:
         return Rate(what(row), float(value), readings)
     way = linked.get((min(row["gpu"], row["peer"]), max(row["gpu"], row["peer"])))
