@@ -207,8 +207,8 @@ def gpu(facts: Facts, ordinal: int, device: Row, rows: Sequence[Row], linked: Ma
 
 
 def address(device: Row) -> str | None:
-    """The PCI address of a whole GPU, where it is told."""
-    whole = not str(device.get("uuid")).startswith("MIG-")
+    """The PCI address of a whole GPU, where it is told; CUDA calls a MIG device "NVIDIA H100 80GB HBM3 MIG 1g.10gb"."""
+    whole = " MIG " not in str(device.get("name"))
     return shared(device["pci"]) if whole and isinstance(device.get("pci"), str) else None
 
 

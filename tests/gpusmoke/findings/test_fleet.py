@@ -272,7 +272,7 @@ def test_an_interrupted_run_takes_nothing_back():
 
 def test_parts_of_one_card_have_its_place_and_are_not_each_other():
     # What shares an address has none of its own: see test_files.
-    parts = [gpu(uuid=f"MIG-{name}") for name in "AB"]
+    parts = [gpu(uuid=f"GPU-{name}") for name in "AB"]
     assert told([run("n", parts[0], **ERRORS), run("n", parts[1], **LATER)]) == [("node-broken", ("n",)), FEW]
 
 

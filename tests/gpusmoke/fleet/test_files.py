@@ -190,7 +190,8 @@ def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
 def test_parts_of_a_card_have_no_address_of_their_own(tmp_path):
     document = json.loads(TEXT)
     (card,) = document["facts"]["cuda.devices"]["value"]
-    card["uuid"], other = "MIG-1", card | {"uuid": "GPU-1", "ordinal": 1}
+    other = card | {"uuid": "GPU-1", "ordinal": 1}
+    card["name"] += " MIG 1g.10gb"
     document["facts"]["cuda.devices"]["value"].append(other)
     (tmp_path / "a.json").write_text(json.dumps(document))
     (file,), _ = find([tmp_path])
