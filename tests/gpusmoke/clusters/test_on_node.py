@@ -47,7 +47,7 @@ class Node:
 @pytest.fixture
 def node(tmp_path):
     node = Node(tmp_path)
-    node.has("pixi", 'printf "%s\\n" "$6" "${*:7}" "safe path $PYTHONSAFEPATH"')
+    node.has("pixi", 'printf "%s\\n" "$6" "${*:7}" "safe path $PYTHONSAFEPATH" "CUDA ${CONDA_OVERRIDE_CUDA-asked}"')
     return node
 
 
@@ -76,8 +76,21 @@ def test_a_node_gets_the_newest_environment_that_its_driver_runs(node, line, mac
     node.has("uname", f"echo {machine}")
     done = node.run("smoke", "--require-gpu")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [environment, "python -m gpusmoke smoke --require-gpu", "safe path 1"]
+    assert done.stdout.splitlines() == [environment, "python -m gpusmoke smoke --require-gpu", "safe path 1", "CUDA asked"]
     assert done.stderr == f"scripts/on-node: environment {environment}\n"
+
+
+@pytest.mark.long
+def test_a_driver_that_hangs_is_not_waited_for_neither_here_nor_by_pixi(node):
+    node.has("nvidia-smi", f"trap '' TERM; {shutil.which('setsid')} {shutil.which('sleep')} 50")
+    done = node.run("smoke")
+    assert done.stdout.splitlines() == ["doctor", "python -m gpusmoke smoke", "safe path 1", "CUDA "]
+
+
+@pytest.mark.parametrize("command", ["check", "bench", "smoke", "soak", "kernels", "collectives"])
+def test_what_needs_pytorch_gets_an_environment_that_has_it(node, command):
+    node.driver(header("CUDA Version: 13.0"))
+    assert node.run(command).stdout.startswith("cuda13\n")
 
 
 def test_one_may_be_named_and_what_needs_no_pytorch_gets_the_small_one(node):
