@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -19,16 +18,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 STAND_INS = ROOT / "tests/gpusmoke/clusters/stand_ins"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue")
 SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE_SECONDS = 100  # where other tests take the processors
 PORTS = range(10000, 20000)  # below those of nccl.sbatch, and those that connections are given
+CHILD = "gpusmoke.workers.child"  # as long as a node is at work, it has such processes
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT")
 
 # Timers as short as Slurm takes them, but the one for records to be kept in, which takes a busy machine seconds. A
-# requeued job waits until the credential of its first life has expired.
+# requeued job waits until the credential of its first life has expired. WaitTime is what some sites have: so long after
+# the first task of a step has ended, Slurm ends the others.
 CONFIG = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -47,27 +50,41 @@ TaskPlugin=task/none
 MpiDefault=none
 SwitchType=switch/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
 MailProg=/bin/true
 GresTypes=gpu
 SlurmdParameters=config_overrides
-SchedulerParameters=batch_sched_delay=0,sched_interval=1
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,nohold_on_prolog_fail
+BatchStartTimeout=200
+MessageTimeout=60
 SlurmdTimeout=6
+WaitTime=1
 KillWait=20
 ReturnToService=2
 HealthCheckProgram={folder}/health
 HealthCheckInterval=1
 HealthCheckNodeState=IDLE,CYCLE
 Prolog={folder}/prolog
-PrologFlags=Alloc
+PrologFlags=Alloc,DeferBatch
 PartitionName=all Nodes=ALL Default=YES MaxTime=60
 """
+GPUS = {"gpu1": 1, "gpu2": 2, "gpu3": 1, "gpu4": 1}
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=64000 Gres=gpu:{gpus}\n"
 
 
 def missing() -> list[str]:
     """The programs of Slurm that this machine lacks."""
     return [name for name in PROGRAMS if shutil.which(name, path=SYSTEM) is None]
+
+
+# For the tests that have a cluster.
+MARKS = [
+    pytest.mark.long,
+    pytest.mark.system,
+    pytest.mark.skipif(sys.platform != "linux", reason="Slurm's daemons run on Linux"),
+    pytest.mark.skipif(bool(missing()), reason="needs Slurm: apt-get install slurmctld slurmd slurm-client munge"),
+    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
+]
 
 
 def free_ports(count: int) -> list[int]:
@@ -133,6 +150,8 @@ class Slurm:
         wait_for(lambda: set(self.states()) == {"idle"}, self.logs)
 
     def _configure(self) -> None:
+        import pwd  # Windows has none, and looks for tests in the files that need this one
+
         host, user = socket.gethostname().split(".")[0], pwd.getpwuid(os.geteuid()).pw_name
         ports = free_ports(1 + len(self.gpus))
         text = CONFIG.format(folder=self.folder, host=host, user=user, ports=ports)
@@ -168,6 +187,7 @@ class Slurm:
         for process in [*self.processes("slurmd", node), *theirs]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        wait_for(lambda: not self.processes("slurmd", node))  # else boot may still see it
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's programs prints."""
@@ -202,10 +222,19 @@ class Slurm:
         return found
 
     def node_is(
-        self, name: str, *, cuda: str | None = None, before: Sequence[str] = (), busy: str | None = None
+        self,
+        name: str,
+        *,
+        cuda: str | None = None,
+        before: Sequence[str] = (),
+        busy: str | None = None,
+        hangs: str | None = None,
     ) -> None:
-        """What the driver of a node runs, the lines of a shell before the kit starts there, and who has its GPU."""
-        contents = {"": "\n".join(before) or None, ".cuda": cuda, ".busy": busy, ".environment": None}
+        """What the driver of a node runs, the lines of a shell before the kit starts there, and who has its GPU.
+
+        `hangs`, where nvidia-smi never answers.
+        """
+        contents = {"": "\n".join(before) or None, ".cuda": cuda, ".busy": busy, ".hangs": hangs, ".environment": None}
         for suffix, content in contents.items():
             path = self.nodes / f"{name}{suffix}"
             path.unlink(missing_ok=True)

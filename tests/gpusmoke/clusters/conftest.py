@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import slurm
 
 HERE = Path(__file__).parent
 IN_CHILD = "import sys\nif 'gpusmoke.workers.child' in sys.orig_argv:\n"
@@ -26,3 +27,29 @@ def machine(driver, fake_root, tmp_path):
         return [f"export {name}='{value}'" for name, value in told.items()]
 
     return lines
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = slurm.Slurm(tmp_path_factory.mktemp("slurm"), slurm.GPUS)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def nodes(cluster):
+    """The cluster with all of its nodes idle, and without a driver."""
+    cluster.ask("scancel", "--partition=all")
+    for name in ("health", "prolog"):
+        cluster.hook(name)
+    slurm.wait_for(lambda: not cluster.processes("health-check") and not cluster.processes(slurm.CHILD))
+    for name in slurm.GPUS:
+        cluster.node_is(name)
+        if "DRAIN" in cluster.about("node", name)["State"]:
+            cluster.ask("scontrol", "update", f"nodename={name}", "state=resume")
+            cluster.crash(name)  # Slurm waits for a word from it
+        cluster.boot(name)
+    slurm.wait_for(
+        lambda: cluster.states() == ["idle"] * len(slurm.GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}"
+    )
+    return cluster

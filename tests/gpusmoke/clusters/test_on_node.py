@@ -76,7 +76,12 @@ def test_a_node_gets_the_newest_environment_that_its_driver_runs(node, line, mac
     node.has("uname", f"echo {machine}")
     done = node.run("smoke", "--require-gpu")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [environment, "python -m gpusmoke smoke --require-gpu", "safe path 1", "CUDA asked"]
+    assert done.stdout.splitlines() == [
+        environment,
+        "python -m gpusmoke smoke --require-gpu",
+        "safe path 1",
+        "CUDA asked",
+    ]
     assert done.stderr == f"scripts/on-node: environment {environment}\n"
 
 

@@ -4,57 +4,21 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 import slurm
 
 pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.system,
-    pytest.mark.skipif(sys.platform != "linux", reason="Slurm's daemons run on Linux"),
-    pytest.mark.skipif(
-        bool(slurm.missing()), reason="needs Slurm: apt-get install slurmctld slurmd slurm-client munge"
-    ),
-    pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="meant for a machine without a GPU"),
-]
+pytestmark = slurm.MARKS
 
-HEALTH_CHECK = slurm.ROOT / "scripts/slurm/health-check"
 UNFIT = "node configuration is not available|Invalid node name specified"
 PAGE = slurm.ROOT / "docs/clusters.md"
 NCCL = slurm.ROOT / "scripts/slurm/nccl.sbatch"
 SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
-GPUS = {"gpu1": 1, "gpu2": 2, "gpu3": 1, "gpu4": 1}
 HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
 NO_TORCH = "sys.modules['torch'] = None"
 # As long as it is imported, so long is the node at work.
 WAITING = "import time; time.sleep(600)"
-CHILD = "gpusmoke.workers.child"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    cluster = slurm.Slurm(tmp_path_factory.mktemp("slurm"), GPUS)
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def nodes(cluster):
-    """The cluster with all of its nodes idle, and without a driver."""
-    cluster.ask("scancel", "--partition=all")
-    for name in ("health", "prolog"):
-        cluster.hook(name)
-    slurm.wait_for(lambda: not cluster.processes("health-check") and not cluster.processes(CHILD))
-    for name in GPUS:
-        cluster.node_is(name)
-        if "DRAIN" in cluster.about("node", name)["State"]:
-            cluster.ask("scontrol", "update", f"nodename={name}", "state=resume")
-            cluster.crash(name)  # Slurm waits for a word from it
-        cluster.boot(name)
-    slurm.wait_for(lambda: cluster.states() == ["idle"] * len(GPUS), lambda: f"{cluster.states()}\n{cluster.logs()}")
-    return cluster
 
 
 def records(folder):
@@ -67,7 +31,7 @@ def problems(record):
 
 def working(cluster, count):
     """Wait until that many nodes are at work."""
-    slurm.wait_for(lambda: len(cluster.processes(CHILD)) == count, cluster.logs)
+    slurm.wait_for(lambda: len(cluster.processes(slurm.CHILD)) == count, cluster.logs)
 
 
 def shown(program):
@@ -97,12 +61,14 @@ def test_slurm_takes_every_option_that_is_shown(nodes):
 
 
 def test_the_settings_that_are_shown_are_those_that_were_tried(nodes):
-    (block,) = re.findall(r"```ini\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```ini\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     tried = dict(line.split("=", 1) for line in slurm.CONFIG.split())
-    settings = dict(line.split("=", 1) for line in block.splitlines() if not line.startswith("#"))
-    assert settings.keys() == {name for name in tried if name.startswith("HealthCheck")}
-    assert settings["HealthCheckNodeState"] == tried["HealthCheckNodeState"]
-    assert f"`PrologFlags={tried['PrologFlags']}`" in PAGE.read_text(encoding="utf-8")
+    health, prolog = (dict(re.findall(r"^(\w+)=(.*)$", block, re.MULTILINE)) for block in blocks)
+    assert health.keys() == {name for name in tried if name.startswith("HealthCheck")}
+    assert health["HealthCheckNodeState"] == tried["HealthCheckNodeState"]
+    assert prolog.pop("Prolog") == health["HealthCheckProgram"]
+    assert prolog.pop("SchedulerParameters") in tried["SchedulerParameters"].split(",")
+    assert prolog.items() <= tried.items()
 
 
 def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_where_one_is_broken(
@@ -121,7 +87,7 @@ def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_
     for name, record in found.items():
         valid(record)
         assert record["facts"]["request.node"] == {"value": name.removesuffix(".json"), "source": "command line"}
-    assert {name: nodes.environments(name)[0] for name in GPUS} == {
+    assert {name: nodes.environments(name)[0] for name in slurm.GPUS} == {
         "gpu1": "cuda13",
         "gpu2": "cuda12",
         "gpu3": "doctor",
@@ -204,47 +170,6 @@ def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
     assert nodes.ended(job)[0] == "FAILED"
     assert set(records(nodes.results(job))) == {"gpu1.json"}
     assert re.search(r"^MISSING +gpu2 ", nodes.output(job), re.MULTILINE)
-
-
-def test_the_health_check_drains_an_idle_node_whose_gpu_is_broken_and_says_why(nodes, machine):
-    broken = machine("cuInit = 802", NO_TORCH)
-    nodes.node_is("gpu1", cuda="13.0", before=broken)
-    nodes.node_is("gpu2", cuda="13.0", before=broken, busy="4711")
-    nodes.node_is("gpu3", before=["echo 'no such file server' >&2", "exit 2"])
-    nodes.node_is("gpu4", cuda="13.0", before=broken)
-    job = nodes.submit("--nodelist=gpu4", "--wrap", "sleep 600")
-    slurm.wait_for(lambda: nodes.about("job", job)["JobState"] == "RUNNING", nodes.logs)
-    nodes.hook("health", HEALTH_CHECK)
-    slurm.wait_for(lambda: nodes.states()[0] == "drained", nodes.logs)
-    assert nodes.reason("gpu1").startswith("gpusmoke: fabric-manager-down gpu-required torch-missing [")
-    slurm.wait_for(lambda: nodes.environments("gpu3"), nodes.logs)
-    # Pixi's own exit code is 1 where it refuses an environment, and a run that was ended from outside has a record.
-    for otherwise in (["exit 1"], ["echo '{}' >$GPUSMOKE_HEALTH/gpu3.json", "exit 130"]):
-        nodes.node_is("gpu3", before=otherwise)
-        slurm.wait_for(lambda: len(nodes.environments("gpu3")) > 1, nodes.logs)
-    nodes.ask("scancel", job)
-    assert [state.rstrip("*+") for state in nodes.states()][1:3] == ["idle", "idle"]
-    assert nodes.environments("gpu2") == nodes.environments("gpu4") == []
-    seen = nodes.environments("gpu1")
-    assert set(seen) == {"cuda13"}
-    assert len(seen) <= 2, "since then it is drained; a second check may have been on its way"
-    record = json.loads((nodes.folder / "checked/gpu1.json").read_text())
-    assert record["facts"]["request.check_deadline"]["value"] == 35
-
-
-def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu(nodes, machine):
-    nodes.node_is("gpu2", cuda="13.0", before=machine("devices = 2", NO_TORCH))
-    nodes.hook("prolog", HEALTH_CHECK)
-    job = nodes.submit("--nodelist=gpu2", "--gpus-per-node=1", "--wrap", f"touch {nodes.folder}/ran")
-    slurm.wait_for(lambda: "drain" in nodes.states()[1], nodes.logs)
-    nodes.ask("scancel", job)
-    assert "torch-missing" in nodes.reason("gpu2")
-    assert not (nodes.folder / "ran").exists()
-    record = json.loads((nodes.folder / "checked/gpu2.json").read_text())
-    assert record["facts"]["env.CUDA_VISIBLE_DEVICES"]["value"] == "0"
-    free = nodes.submit("--nodelist=gpu1", "--wrap", f"touch {nodes.folder}/ran")
-    assert nodes.ended(free)[0] == "COMPLETED"
-    assert (nodes.folder / "ran").exists()
 
 
 def test_ranks_of_two_nodes_meet_and_the_first_one_leaves_a_record(nodes, machine, valid):
