@@ -37,6 +37,20 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
+def instead(cluster, tmp_path):
+    """`instead(program, line)`: the PATH on which that program, like those before, is that line of a shell."""
+
+    def on_path(program, line):
+        folder = tmp_path / "instead"
+        folder.mkdir(exist_ok=True)
+        (folder / program).write_text(f"#!/bin/bash\n{line}\n")
+        (folder / program).chmod(0o755)
+        return f"{folder}:{cluster.environ['PATH']}"
+
+    return on_path
+
+
+@pytest.fixture
 def nodes(cluster):
     """The cluster with all of its nodes idle, and without a driver."""
     cluster.ask("scancel", "--partition=all")

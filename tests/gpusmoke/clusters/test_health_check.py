@@ -82,12 +82,18 @@ def test_a_gpu_that_slurm_counts_and_nobody_finds_drains(nodes, machine, check):
     assert nodes.reason("gpu1").startswith("gpusmoke: no-gpu [")
 
 
-def test_where_slurm_does_not_tell_whether_there_are_jobs_there_may_be_some(nodes, machine, check, tmp_path):
+def test_smoke_has_what_a_slow_driver_leaves_of_the_minute(nodes, machine, check, instead):
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", NO_TORCH))
+    check("gpu1", PATH=instead("nvidia-smi", f'sleep 3; exec {slurm.STAND_INS}/nvidia-smi "$@"'))
+    record = json.loads((nodes.folder / "checked/gpu1.json").read_text())
+    assert record["facts"]["request.check_deadline"]["value"] <= 35 - 3 * 3
+
+
+def test_where_slurm_does_not_tell_whether_there_are_jobs_there_may_be_some(nodes, machine, check, instead):
     nodes.node_is("gpu1", cuda="13.0", before=machine("cuInit = 802", NO_TORCH))
-    squeue = tmp_path / "squeue"
-    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
-    squeue.chmod(0o755)
-    check("gpu1", PATH=f"{tmp_path}:{nodes.environ['PATH']}")
+    check(
+        "gpu1", PATH=instead("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    )
     assert nodes.environments("gpu1") == []
     assert nodes.states()[0] == "idle"
 

@@ -48,6 +48,8 @@ def test_slurm_takes_every_option_that_is_shown(nodes):
     lines = [*shown("sbatch"), *shown("srun")]
     assert len(lines) >= 8
     for line in lines:
+        assert "--mem" in line, "a share of the node's memory for one processor is too little for PyTorch"
+        assert not re.search(r"[^']\bgpu\[", line), "zsh takes it for a pattern of files"
         program, *words = shlex.split(line)
         done = subprocess.run(
             [program, "--test-only", *words],
@@ -79,7 +81,7 @@ def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_
     nodes.node_is("gpu3", before=machine(None, NO_TORCH))
     nodes.node_is("gpu4", cuda="14.1", before=["echo 'not installed, and no network' >&2", "exit 1"])
     # What a node has not, it does not get: --exclusive gives all that is there.
-    job = nodes.submit("--nodes=4", "--exclusive", str(SMOKE), "--seconds", "1")
+    job = nodes.submit("--nodes=4", "--exclusive", "--mem=0", str(SMOKE), "--seconds", "1")
     state, code = nodes.ended(job)
     assert (state, code) == ("FAILED", "1:0"), nodes.output(job)
     found = records(nodes.results(job))
@@ -135,12 +137,13 @@ def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nod
 
 
 def test_a_cancelled_job_leaves_what_its_nodes_had(nodes, machine):
-    nodes.node_is("gpu1", cuda="13.0", before=machine("", WAITING))
-    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE))
-    working(nodes, 1)
+    nodes.node_is("gpu2", cuda="13.0", before=machine("devices = 2", WAITING))
+    job = nodes.submit("--nodelist=gpu2", "--gpus-per-node=2", "--mem-per-gpu=8G", str(SMOKE))
+    working(nodes, 2)
+    assert nodes.about("job", job)["TRES"].startswith("cpu=4,mem=16G,")
     nodes.ask("scancel", job)
     assert nodes.ended(job)[0] == "CANCELLED"
-    record = nodes.results(job) / "gpu1.json"
+    record = nodes.results(job) / "gpu2.json"
     slurm.wait_for(lambda: record.exists() and record.read_text(), nodes.logs)
     assert problems(json.loads(record.read_text())) == {"interrupted"}
 
@@ -155,6 +158,26 @@ def test_a_minute_before_its_end_the_job_takes_what_there_is(nodes, machine):
     assert problems(records(nodes.results(job))["gpu1.json"]) == {"interrupted"}
     assert "a minute left" in nodes.output(job)
     assert "interrupted" in nodes.output(job)
+
+
+def test_the_signal_may_come_before_anything_has_begun(nodes, instead):
+    """As it does where --time is a minute."""
+    path = instead("scontrol", 'scancel --batch --signal=USR1 "$SLURM_JOB_ID"; sleep 1; exec /usr/bin/scontrol "$@"')
+    job = nodes.submit("--nodelist=gpu1", "--gpus-per-node=1", str(SMOKE), PATH=path)
+    assert nodes.ended(job) == ("FAILED", "2:0")
+    assert "nothing has begun: give it more" in nodes.output(job)
+
+
+def test_an_image_is_shown_the_records_wherever_the_job_runs(nodes, instead):
+    path = instead("apptainer", 'echo "$PWD shows $4 to ${*:9}" >>"$NODES/image"')
+    job = nodes.submit(
+        "--nodelist=gpu1", "--gpus-per-node=1", "--chdir=/", str(SMOKE), PATH=path, GPUSMOKE_IMAGE="check.sif"
+    )
+    nodes.ended(job)
+    results = nodes.results(job)
+    smoke, fleet = (nodes.nodes / "image").read_text().splitlines()
+    assert smoke == f"/ shows {results} to smoke --require-gpu --results {results} --node gpu1"
+    assert fleet == f"{results} shows {results} to fleet {results} --expect gpu1"
 
 
 def test_a_node_that_dies_does_not_end_the_others(nodes, machine):
@@ -177,10 +200,35 @@ def test_ranks_of_two_nodes_meet_and_the_first_one_leaves_a_record(nodes, machin
         nodes.node_is(name, cuda="13.0", before=machine(None, cards=False))
     options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "1", "-w", "0"]
     job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
-    assert nodes.ended(job) == ("COMPLETED", "0:0"), nodes.output(job)
+    state = nodes.ended(job)
+    assert state == ("COMPLETED", "0:0"), "\n".join(path.read_text() for path in nodes.results(job).glob("*.log"))
     ((name, record),) = records(nodes.results(job)).items()
     valid(record)
     assert name.startswith("collectives-")
     assert record["verdict"] == "healthy"
     assert record["measurements"][0]["ranks"] == 2
     assert (nodes.results(job) / "gpu2.log").exists()
+
+
+def test_names_of_nodes_that_do_not_fit_into_a_pipe_end_no_job(nodes, instead):
+    hostnames = (
+        '[[ $2 != hostnames ]] || { echo gpu1 && exec seq -f "another-%.0f" 100000; }; exec /usr/bin/scontrol "$@"'
+    )
+    instead("scontrol", hostnames)
+    path = instead("srun", 'printf "%s\\n" "$@"')
+    job = nodes.submit("--nodelist=gpu1", str(NCCL), PATH=path)
+    assert nodes.ended(job)[0] == "COMPLETED", nodes.output(job)
+    assert f"--rdzv-endpoint=127.0.0.1:{20000 + int(job)}" in nodes.output(job)
+
+
+def test_ranks_live_on_where_a_node_dies_and_say_which_one_is_lost(nodes, machine):
+    nodes.node_is("gpu1", cuda="13.0", before=machine(None, cards=False))
+    # The first one there has torchrun's store, with which all would end; here all nodes are one machine.
+    nodes.node_is("gpu2", cuda="13.0", before=[*machine(None, cards=False), "sleep 5"])
+    options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "10000", "--timeout", "10"]
+    job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
+    working(nodes, 2)
+    nodes.crash("gpu2")
+    nodes.ask("scontrol", "update", "nodename=gpu2", "state=down", "reason=died")
+    log = nodes.results(job) / "gpu1.log"
+    slurm.wait_for(lambda: "rank 1" in log.read_text(), log.read_text)
