@@ -11,6 +11,7 @@ import copy
 import json
 import random
 import re
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,12 +31,13 @@ class Model(NamedTuple):
     memory_mib: int
     power_w: float
     speed: float
+    nvlinks: int
 
 
-H100 = Model("NVIDIA H100 80GB HBM3", 8, 132, 81559, 700.0, 1.0)
-A100 = Model("NVIDIA A100-SXM4-80GB", 4, 108, 81920, 400.0, 0.38)
-L40S = Model("NVIDIA L40S", 2, 142, 46068, 350.0, 0.31)
-A10 = Model("NVIDIA A10", 1, 72, 23028, 150.0, 0.15)
+H100 = Model("NVIDIA H100 80GB HBM3", 8, 132, 81559, 700.0, 1.0, 18)
+A100 = Model("NVIDIA A100-SXM4-80GB", 4, 108, 81920, 400.0, 0.38, 12)
+L40S = Model("NVIDIA L40S", 2, 142, 46068, 350.0, 0.31, 0)
+A10 = Model("NVIDIA A10", 1, 72, 23028, 150.0, 0.15, 0)
 MODELS = (H100, A100, L40S, A10)
 
 
@@ -92,7 +94,29 @@ def typical(model):
                 "link": None,
             }
         )
+    if model.nvlinks:
+        link(document, model)
     return HOLE.split(json.dumps(document, indent=1)), rows
+
+
+def link(document, model):
+    """Let the GPUs of a record be linked by a switch: what NVML says of it, and copies from each to each."""
+    linked = json.loads((DATA / "h100-x4-smoke.json").read_text())
+    facts, each = document["facts"], range(model.gpus)
+    for row in facts["nvml.gpus"]["value"]:
+        row["nvlinks"] = {"up": model.nvlinks, "down": [], "version": 6, "to": {"switch": model.nvlinks}}
+    pair = linked["facts"]["nvml.pairs"]["value"][0]
+    facts["nvml.pairs"] = fact([pair | {"gpus": list(two)} for two in combinations(each, 2)])
+    for gpu in each:
+        there = [{"to": other, "access": True, "failed": []} for other in each if other != gpu]
+        facts[f"links.{gpu}"] = fact(there)
+    for quantity, pairs in (("peer-copy", permutations(each, 2)), ("peer-copy-both-ways", combinations(each, 2))):
+        copy = next(row for row in linked["measurements"] if row["quantity"] == quantity)
+        usual = copy["value"] * model.nvlinks / 18
+        document["measurements"] += [
+            copy | {"gpu": gpu, "peer": peer, "device": model.name, "value": hole(f"copy {usual}")}
+            for gpu, peer in pairs
+        ]
 
 
 def problem(kind, gpu, title):
@@ -120,7 +144,7 @@ def slow(share, usual, gpu=0, limit=None, neighbour=False, **readings):
 
     def change(document):
         facts = document["facts"]
-        rows = [row for row in document["measurements"] if row["gpu"] == gpu]
+        rows = [row for row in document["measurements"] if row["gpu"] == gpu and "peer" not in row]
         for row, rate in zip(rows, usual, strict=True):
             row["value"] = rate * share
             for name, factor in readings.items():
@@ -158,7 +182,7 @@ def one_gpu_less(document):
     """The record of a machine of which a GPU has fallen off the bus."""
     last = document["facts"]["cuda.devices"]["value"].pop()["ordinal"]
     document["facts"]["nvml.gpus"]["value"].pop()
-    document["measurements"] = [row for row in document["measurements"] if row["gpu"] != last]
+    document["measurements"] = [row for row in document["measurements"] if last not in (row["gpu"], row.get("peer"))]
 
 
 def interrupted(document):
@@ -225,6 +249,8 @@ class Fleet:
             what, *where = name.split()
             if what in ("node", "started"):
                 return self.names[at] if what == "node" else STARTED
+            if what == "copy":
+                return round(float(where[0]) * draw.gauss(1, PRODUCT_NOISE), 3)
             gpu = int(where[0])
             if what == "uuid":
                 return f"GPU-{draw.getrandbits(128):032x}"
