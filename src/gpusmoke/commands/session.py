@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,11 +39,17 @@ class Session:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Keep what was gathered so far when Ctrl-C comes; the record is then not complete."""
+        """Keep what was gathered so far when Ctrl-C or SIGTERM comes; the record is then not complete.
+
+        A SIGTERM that comes later is late: the record is about to be judged and kept, which takes a second.
+        """
         try:
             yield
         except KeyboardInterrupt:
             self.complete = False
+        else:
+            with contextlib.suppress(ValueError):  # only the main thread gets signals
+                signal.signal(signal.SIGTERM, lambda *_: None)
 
     def wait_for(self, crew: Crew, progress: Progress) -> None:
         """Wait for the children, keeping what they said, also when interrupted."""

@@ -19,6 +19,17 @@ from gpusmoke.record import Record, read, write
 
 SLEEPING_TORCH = "import os, time\nopen({marker!r}, 'w').close()\ntime.sleep(600)"
 
+# The last call of that function comes with a SIGTERM.
+LATE = """import importlib, os, signal, sys
+if "gpusmoke.workers.child" not in sys.orig_argv and "gpusmoke" in sys.orig_argv:
+    module = importlib.import_module("{module}")
+    own = module.{name}
+    def late(*args):
+        print("killed", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return own(*args)
+    module.{name} = late"""
+
 
 def made(number):
     return Record(command="smoke", started="2026-11-26T10:00:00Z", seconds=number).made_by(f"gpu{number % 4}")
@@ -104,6 +115,22 @@ def test_a_second_sigterm_takes_nothing_away(kit, tmp_path):
         time.sleep(0.01)
     assert process.returncode == 130
     assert read(kit.cwd / "results/gpu07.json").complete is False
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+@pytest.mark.parametrize("moment", ["gpusmoke.commands.session.merged", "gpusmoke.record.add"])
+def test_a_sigterm_that_comes_when_all_is_done_takes_nothing_away(kit, tmp_path, moment):
+    """As the findings are made, and as the record is written."""
+    module, _, name = moment.rpartition(".")
+    torch = tmp_path / "torch"
+    torch.mkdir()
+    (torch / "__init__.py").write_text("raise ImportError('none here')")
+    (tmp_path / "sitecustomize.py").write_text(LATE.format(module=module, name=name))
+    env = {"GPUSMOKE_ROOT": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{kit.environment()['PYTHONPATH']}"}
+    done = kit("smoke", "--node", "gpu07", env=env)
+    assert done.returncode == 1
+    assert read(kit.cwd / "results/gpu07.json").complete is True
+    assert "killed" in done.stderr
 
 
 @pytest.mark.parametrize(
