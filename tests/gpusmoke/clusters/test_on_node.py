@@ -47,7 +47,9 @@ class Node:
 @pytest.fixture
 def node(tmp_path):
     node = Node(tmp_path)
-    node.has("pixi", 'printf "%s\\n" "$6" "${*:7}" "safe path $PYTHONSAFEPATH" "CUDA ${CONDA_OVERRIDE_CUDA-asked}"')
+    # Pixi asks nvidia-smi for the driver's CUDA and for the GPUs' architecture, unless told both.
+    asks = "${CONDA_OVERRIDE_CUDA-asked} ${CONDA_OVERRIDE_CUDA_ARCH-asked}"
+    node.has("pixi", f'printf "%s\\n" "$6" "${{*:7}}" "safe path $PYTHONSAFEPATH" "CUDA {asks}"')
     return node
 
 
@@ -80,7 +82,7 @@ def test_a_node_gets_the_newest_environment_that_its_driver_runs(node, line, mac
         environment,
         "python -m gpusmoke smoke --require-gpu",
         "safe path 1",
-        "CUDA asked",
+        "CUDA asked asked",
     ]
     assert done.stderr == f"scripts/on-node: environment {environment}\n"
 
@@ -89,7 +91,7 @@ def test_a_node_gets_the_newest_environment_that_its_driver_runs(node, line, mac
 def test_a_driver_that_hangs_is_not_waited_for_neither_here_nor_by_pixi(node):
     node.has("nvidia-smi", f"trap '' TERM; {shutil.which('setsid')} {shutil.which('sleep')} 50")
     done = node.run("smoke")
-    assert done.stdout.splitlines() == ["doctor", "python -m gpusmoke smoke", "safe path 1", "CUDA "]
+    assert done.stdout.splitlines() == ["doctor", "python -m gpusmoke smoke", "safe path 1", "CUDA  "]
 
 
 @pytest.mark.parametrize("command", ["check", "bench", "smoke", "soak", "kernels", "collectives"])
