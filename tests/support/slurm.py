@@ -26,6 +26,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scont
 SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE_SECONDS = 100  # where other tests take the processors
 PORTS = range(10000, 20000)  # below those of nccl.sbatch, and those that connections are given
+NO_TORCH = "sys.modules['torch'] = None"  # what such a process begins with, where PyTorch is to be missing
 CHILD = "gpusmoke.workers.child"  # as long as a node is at work, it has such processes
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT")
 

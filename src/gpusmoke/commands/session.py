@@ -48,8 +48,7 @@ class Session:
         except KeyboardInterrupt:
             self.complete = False
         else:
-            with contextlib.suppress(ValueError):  # only the main thread gets signals
-                signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.signal(signal.SIGTERM, lambda *_: None)
 
     def wait_for(self, crew: Crew, progress: Progress) -> None:
         """Wait for the children, keeping what they said, also when interrupted."""

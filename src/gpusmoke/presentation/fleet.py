@@ -122,8 +122,7 @@ def show(record: Record) -> None:
     page.add(f"{counts.get('nodes')} nodes with a record{again}, {counts.get('gpus')} GPUs", "dim")
     started = record.started.replace("T", " ").replace("Z", " UTC")
     page.add(f"gpusmoke {record.version} fleet, {started}, {record.seconds:.1f} s", "dim")
-    for part in page.wrap(closing(record), 0):
-        page.add(part, "green" if record.verdict == "healthy" else "red")
+    page.add_wrapped(closing(record), style="green" if record.verdict == "healthy" else "red")
     page.print()
 
 
@@ -131,10 +130,7 @@ def add_line(page: Page, row: Row, widest: int, everything: bool) -> None:
     """Add a line: state, nodes and sentence side by side, or the sentence below where the names are long."""
     mark, style = f"{state(row):{STATE_WIDTH}}", MARKS[row["severity"]][1]
     if not row["nodes"]:
-        first, *more = page.wrap(row["text"], STATE_WIDTH)
-        page.add(first, mark=mark, marked=style)
-        for part in more:
-            page.add(" " * STATE_WIDTH + part)
+        page.add_wrapped(row["text"], STATE_WIDTH, mark=mark, marked=style)
         return
     # Names are as long as they are; where they leave little room for the sentence, they have lines of their own.
     names = where(row, len(row["nodes"]) + 20 if everything else NODE_LINES * (page.width - STATE_WIDTH - 1))

@@ -28,9 +28,14 @@ def told(about: str, found: Finding) -> Iterator[str]:
 def fenced(steps: Sequence[str]) -> Iterator[str]:
     """Commands as a block of text, whose fence is longer than any in it."""
     fence = "`" * max(3, 1 + max((len(run) for step in steps for run in re.findall("`*", step)), default=0))
-    yield from (f"{fence}text", *(plain(" ".join(step.split())) for step in steps), fence)
+    yield from (f"{fence}text", *map(on_one_line, steps), fence)
 
 
 def escaped(text: str) -> str:
     """Text of a record so that it is neither HTML nor Markdown, and stays on its line and in its cell."""
-    return re.sub(r"([\\`*_|\[\]~#])", r"\\\1", html.escape(plain(" ".join(text.split())), quote=False))
+    return re.sub(r"([\\`*_|\[\]~#])", r"\\\1", html.escape(on_one_line(text), quote=False))
+
+
+def on_one_line(text: str) -> str:
+    """Text of a record as a reader sees it, in whose lines nothing else can begin."""
+    return plain(" ".join(text.split()))

@@ -41,9 +41,8 @@ def add_measurements(page: Page, rows: Sequence[Row]) -> None:
         if products := list(pairs(mine)):
             width = max(page.width, PLAIN_WIDTH)
             page.draw(table(products, width), width)
-        copies = "; ".join(moved(row) for row in mine if row["quantity"] in MOVES)
-        for line in page.wrap(copies, 0) if copies else ():
-            page.add(line)
+        if copies := "; ".join(moved(row) for row in mine if row["quantity"] in MOVES):
+            page.add_wrapped(copies)
     for line in LEGEND.splitlines() if any(row["quantity"] == "matmul" for row in rows) else ():
         page.add(line, "dim")
 

@@ -55,10 +55,11 @@ class Page:
         """Add one line as it is, behind a mark in a style of its own."""
         self.lines.append(self._paint(mark, marked) + self._paint(text, style))
 
-    def add_wrapped(self, text: str, indent: int = 0, style: str = "") -> None:
-        """Add a text in lines that fit, beside an empty margin."""
+    def add_wrapped(self, text: str, indent: int = 0, style: str = "", mark: str = "", marked: str = "") -> None:
+        """Add a text in lines that fit, beside a margin that is empty but for the mark."""
         for line in self.wrap(text, indent):
-            self.add(" " * indent + line, style)
+            self.add(line, style, mark.ljust(indent), marked)
+            mark = marked = ""
 
     def draw(self, table: RenderableType, width: int) -> None:
         """Add a table of rich's as plain lines."""
@@ -93,14 +94,12 @@ def details(found: Finding) -> Iterator[tuple[str, str, bool]]:
 def show_finding(page: Page, about: str, found: Finding) -> None:
     """Add the sentence, after what it is about, and, where something is wrong, its details."""
     word, style = MARKS[found.severity]
-    first, *rest = page.wrap(about + found.title, MARK_WIDTH)
-    margin = " " * MARK_WIDTH
-    page.add(first, mark=word.ljust(MARK_WIDTH), marked=style)
-    for line in rest:
-        page.add(margin + line)
+    page.add_wrapped(about + found.title, MARK_WIDTH, mark=word, marked=style)
     for text, style, wrappable in details(found):
-        for line in page.wrap(text, MARK_WIDTH) if wrappable else [text]:
-            page.add(margin + line, style)
+        if wrappable:
+            page.add_wrapped(text, MARK_WIDTH, style)
+        else:
+            page.add(text, style, mark=" " * MARK_WIDTH)
 
 
 def closing(record: Record) -> str:

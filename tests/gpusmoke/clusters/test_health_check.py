@@ -13,7 +13,6 @@ pytestmark = slurm.MARKS
 
 HEALTH_CHECK = slurm.ROOT / "scripts/slurm/health-check"
 FINDINGS = slurm.ROOT / "src/gpusmoke/data/findings"
-NO_TORCH = "sys.modules['torch'] = None"
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def check(nodes):
 
 
 def test_an_idle_node_whose_gpu_is_broken_is_drained_and_the_reason_says_why(nodes, machine):
-    broken = machine("cuInit = 802", NO_TORCH)
+    broken = machine("cuInit = 802", slurm.NO_TORCH)
     nodes.node_is("gpu1", cuda="13.0", before=broken)
     nodes.node_is("gpu2", cuda="13.0", before=broken, busy="4711")
     nodes.node_is("gpu3", before=["echo 'no such file server' >&2", "exit 2"])
@@ -70,27 +69,27 @@ def test_a_driver_that_hangs_is_drained_within_the_minute_that_slurm_gives(nodes
 
 
 def test_what_is_wrong_with_the_environment_that_nodes_share_drains_none(nodes, machine, check):
-    nodes.node_is("gpu1", cuda="13.0", before=machine("", NO_TORCH))
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", slurm.NO_TORCH))
     assert "health-check: gpu-required torch-missing (" in check("gpu1")
     assert nodes.states()[0] == "idle"
     assert (nodes.folder / "checked/gpu1.json").exists()
 
 
 def test_a_gpu_that_slurm_counts_and_nobody_finds_drains(nodes, machine, check):
-    nodes.node_is("gpu1", before=machine(None, NO_TORCH, cards=False))
+    nodes.node_is("gpu1", before=machine(None, slurm.NO_TORCH, cards=False))
     assert check("gpu1") == ""
     assert nodes.reason("gpu1").startswith("gpusmoke: no-gpu [")
 
 
 def test_smoke_has_what_a_slow_driver_leaves_of_the_minute(nodes, machine, check, instead):
-    nodes.node_is("gpu1", cuda="13.0", before=machine("", NO_TORCH))
+    nodes.node_is("gpu1", cuda="13.0", before=machine("", slurm.NO_TORCH))
     check("gpu1", PATH=instead("nvidia-smi", f'sleep 3; exec {slurm.STAND_INS}/nvidia-smi "$@"'))
     record = json.loads((nodes.folder / "checked/gpu1.json").read_text())
     assert record["facts"]["request.check_deadline"]["value"] <= 35 - 3 * 3
 
 
 def test_where_slurm_does_not_tell_whether_there_are_jobs_there_may_be_some(nodes, machine, check, instead):
-    nodes.node_is("gpu1", cuda="13.0", before=machine("cuInit = 802", NO_TORCH))
+    nodes.node_is("gpu1", cuda="13.0", before=machine("cuInit = 802", slurm.NO_TORCH))
     check(
         "gpu1", PATH=instead("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     )
@@ -107,8 +106,8 @@ def test_the_ids_that_the_script_names_are_known():
 
 
 def test_as_a_prolog_it_keeps_a_job_from_a_broken_gpu_and_another_node_gets_the_job(nodes, machine):
-    nodes.node_is("gpu2", cuda="13.0", before=machine("cuInit = 802", NO_TORCH))
-    nodes.node_is("gpu4", cuda="13.0", before=machine("", NO_TORCH))
+    nodes.node_is("gpu2", cuda="13.0", before=machine("cuInit = 802", slurm.NO_TORCH))
+    nodes.node_is("gpu4", cuda="13.0", before=machine("", slurm.NO_TORCH))
     nodes.hook("prolog", HEALTH_CHECK)
     job = nodes.submit("--exclude=gpu1,gpu3", "--gpus-per-node=1", "--wrap", "echo on $SLURMD_NODENAME")
     assert nodes.ended(job)[0] == "COMPLETED"

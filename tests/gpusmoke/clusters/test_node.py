@@ -80,14 +80,17 @@ def test_a_name_that_is_taken_stays_in_its_folder(name):
     assert name[0] not in ".-"
 
 
-def test_only_where_it_is_asked_for_does_a_record_tell_the_node(kit, tmp_path):
-    env = {"GPUSMOKE_ROOT": str(tmp_path), "PYTHONPATH": kit.environment()["PYTHONPATH"]}
-    torch = tmp_path / "torch"
-    torch.mkdir()
-    (torch / "__init__.py").write_text("raise ImportError('none here')")
-    env["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
+@pytest.fixture
+def without_torch(kit, tmp_path):
+    """The variables of a machine without a GPU, whose Python lacks PyTorch and finds what else is in `tmp_path`."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('none here')")
+    return {"GPUSMOKE_ROOT": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{kit.environment()['PYTHONPATH']}"}
+
+
+def test_only_where_it_is_asked_for_does_a_record_tell_the_node(kit, without_torch):
     for options in ([], ["--node", "gpu07"], ["--node", "gpu07"]):
-        assert kit("smoke", *options, env=env).returncode == 1
+        assert kit("smoke", *options, env=without_torch).returncode == 1
     first, second, plain = sorted((kit.cwd / "results").iterdir())
     assert (first.name, second.name) == ("gpu07-2.json", "gpu07.json")
     for path in (first, second):
@@ -119,15 +122,11 @@ def test_a_second_sigterm_takes_nothing_away(kit, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
 @pytest.mark.parametrize("moment", ["gpusmoke.commands.session.merged", "gpusmoke.record.add"])
-def test_a_sigterm_that_comes_when_all_is_done_takes_nothing_away(kit, tmp_path, moment):
+def test_a_sigterm_that_comes_when_all_is_done_takes_nothing_away(kit, without_torch, tmp_path, moment):
     """As the findings are made, and as the record is written."""
     module, _, name = moment.rpartition(".")
-    torch = tmp_path / "torch"
-    torch.mkdir()
-    (torch / "__init__.py").write_text("raise ImportError('none here')")
     (tmp_path / "sitecustomize.py").write_text(LATE.format(module=module, name=name))
-    env = {"GPUSMOKE_ROOT": str(tmp_path), "PYTHONPATH": f"{tmp_path}{os.pathsep}{kit.environment()['PYTHONPATH']}"}
-    done = kit("smoke", "--node", "gpu07", env=env)
+    done = kit("smoke", "--node", "gpu07", env=without_torch)
     assert done.returncode == 1
     assert read(kit.cwd / "results/gpu07.json").complete is True
     assert "killed" in done.stderr

@@ -16,7 +16,6 @@ PAGE = slurm.ROOT / "docs/clusters.md"
 NCCL = slurm.ROOT / "scripts/slurm/nccl.sbatch"
 SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
 HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
-NO_TORCH = "sys.modules['torch'] = None"
 # As long as it is imported, so long is the node at work.
 WAITING = "import time; time.sleep(600)"
 
@@ -77,8 +76,8 @@ def test_each_node_gets_its_environment_and_leaves_its_record_and_the_job_fails_
     nodes, machine, valid
 ):
     nodes.node_is("gpu1", cuda="13.0", before=machine("", HEALTHY))
-    nodes.node_is("gpu2", cuda="12.8", before=machine("cuInit = 802", NO_TORCH))
-    nodes.node_is("gpu3", before=machine(None, NO_TORCH))
+    nodes.node_is("gpu2", cuda="12.8", before=machine("cuInit = 802", slurm.NO_TORCH))
+    nodes.node_is("gpu3", before=machine(None, slurm.NO_TORCH))
     nodes.node_is("gpu4", cuda="14.1", before=["echo 'not installed, and no network' >&2", "exit 1"])
     # What a node has not, it does not get: --exclusive gives all that is there.
     job = nodes.submit("--nodes=4", "--exclusive", "--mem=0", str(SMOKE), "--seconds", "1")
@@ -118,7 +117,7 @@ def test_what_a_cancelled_job_had_is_kept_and_no_attempt_writes_over_another(nod
     job = nodes.submit("--nodelist=gpu[1-2]", "--gpus-per-node=1", str(SMOKE))
     working(nodes, 2)
     for name in ("gpu1", "gpu2"):
-        nodes.node_is(name, cuda="13.0", before=machine("", NO_TORCH))
+        nodes.node_is(name, cuda="13.0", before=machine("", slurm.NO_TORCH))
     nodes.ask("scontrol", "requeue", job)
     first = nodes.results(job) / "gpu1.json"
     slurm.wait_for(lambda: first.exists() and first.read_text(), nodes.logs)
