@@ -5,71 +5,13 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs_of_nodes import COPY, MODEL, WHAT, gpu, healthy, judged, only, run, told
 
 from gpusmoke.findings import fleet as rules
 from gpusmoke.findings import skew, slow
 from gpusmoke.fleet.files import Passed, Unread
 from gpusmoke.fleet.nodes import fleet
-from gpusmoke.fleet.runs import READINGS, SETTINGS, Gpu, Model, Rate, Run, Told, What
-
-MODEL = Model("NVIDIA A10", "72", False)
-WHAT = What("bf16 8192", "bf16 8192x8192x8192 NT settled", "matmul", "settled", "TFLOP/s", 2)
-COPY = What("copy", "host-to-device 1 GB", "host-to-device", "settled", "GB/s", 2)
-CALM = {"sm_clock_mhz": 1500, "memory_clock_mhz": 6251, "power_w": 149, "temperature_c": 60, "throttle_reasons": 4}
-USUAL = {"memory_mib": 23028, "power_limit_w": 150, "ecc_mode": 1, "sm_clock_max_mhz": 1710, "nvlinks": 4}
-
-
-def gpu(
-    ordinal=0,
-    rate=100.0,
-    what=WHAT,
-    uuid=None,
-    model=MODEL,
-    link=(4, 16),
-    others=None,
-    readings=(),
-    settings=(),
-    pci=None,
-):
-    rates = (Rate(what, rate, tuple((CALM | dict(readings))[name] for name in READINGS)),)
-    held = tuple((USUAL | dict(settings))[name] for name in SETTINGS)
-    return Gpu(ordinal, model, uuid, pci, held, link, others, rates)
-
-
-def run(node, *gpus, **changes):
-    values = {
-        "path": f"{node}.json",
-        "command": "smoke",
-        "started": "2026-11-26T10:00:00Z",
-        "complete": True,
-        "problems": (),
-        "warnings": (),
-        "software": (("driver", "580.1"), ("PyTorch", "2.13")),
-    }
-    return Run(node=node, gpus=gpus, **(values | changes))
-
-
-def healthy(count, *gpus, start=1):
-    """Runs of nodes n1, n2, … with these GPUs, each with UUIDs of its own."""
-    return [
-        run(f"n{at}", *(one._replace(uuid=f"GPU-{at}-{one.ordinal}") for one in gpus or (gpu(),)))
-        for at in range(start, start + count)
-    ]
-
-
-def judged(runs, expected=None):
-    read = fleet(runs, expected)
-    return rules.judge(read, slow.groups(read.nodes))
-
-
-def told(runs, expected=None):
-    """(id, nodes) of each line but the last, which counts the healthy ones."""
-    return [(one.finding.id, one.nodes) for one in judged(runs, expected) if one.finding.id != "fleet-healthy"]
-
-
-def only(runs, kind):
-    (found,) = [one for one in judged(runs) if one.finding.id == kind]
-    return found
+from gpusmoke.fleet.runs import Told
 
 
 def test_alike_nodes_are_healthy():
@@ -230,69 +172,6 @@ def test_fewer_gpus_are_told_where_most_nodes_have_more():
     assert told([*runs, *healthy(3, gpu(0), start=7)]) == []  # a third of the nodes is no exception
 
 
-ON_A, ON_B, IN_ITS_PLACE = (
-    gpu(uuid=f"GPU-{name}", pci=f"0000:{place}:00.0") for name, place in (("A", 41), ("B", 61), ("C", 41))
-)
-LATER, LATEST = ({"started": f"2026-11-{day}T10:00:00Z", "path": f"n-{day}.json"} for day in (27, 28))
-ERRORS = {"problems": (Told("ecc-errors", 0, "Errors."),)}
-FEW = ("too-few-to-compare", ())
-
-
-def test_another_gpu_in_the_same_place_is_told_and_one_in_another_place_is_what_a_job_was_given():
-    changed = [("gpus-changed", ("n",)), FEW]
-    assert told([run("n", ON_A, ON_B), run("n", IN_ITS_PLACE, **LATER)]) == changed
-    assert told([run("n", ON_A), run("n", ON_B, **LATER), run("n", IN_ITS_PLACE, **LATEST)]) == changed
-    assert told([run("n", ON_A), run("n", ON_B, **LATER)]) == [FEW]
-    assert told([run("n", ON_A, ON_B), run("n", ON_A, **LATER)]) == [FEW]
-
-
-def test_a_healthy_run_takes_back_what_was_found_on_the_gpus_that_it_saw_and_on_no_others():
-    assert told([run("n", ON_A, **ERRORS), run("n", ON_B, **LATER)]) == [("node-broken", ("n",)), FEW]
-    assert told([run("n", ON_A, **ERRORS), run("n", ON_B, ON_A, **LATER)]) == [("node-flaky", ("n",)), FEW]
-    both = run("n", ON_A, ON_B._replace(ordinal=1), **ERRORS)  # of which A has errors
-    assert told([both, run("n", ON_B, **LATER)]) == [("node-broken", ("n",)), FEW]
-    assert told([both, run("n", ON_A, **LATER)]) == [("node-flaky", ("n",)), FEW]
-    # The card is gone, so that nothing has to be known of it any more.
-    assert told([run("n", ON_A, **ERRORS), run("n", IN_ITS_PLACE, **LATER)])[1:] == [("node-flaky", ("n",)), FEW]
-
-
-def test_what_was_found_on_no_gpu_in_particular_is_taken_back_by_a_run_on_all_of_them():
-    somewhere = {"problems": (Told("worker-crashed", None, "A crash."),)}
-    both = run("n", ON_A, ON_B._replace(ordinal=1), **somewhere)
-    assert told([both, run("n", ON_A, **LATER)]) == [("node-broken", ("n",)), FEW]
-    assert told([both, run("n", ON_A, **LATER), run("n", ON_B, **LATEST)]) == [("node-flaky", ("n",)), FEW]
-    assert told([run("n", **somewhere), run("n", ON_A, **LATER)]) == [("node-flaky", ("n",)), FEW]
-
-
-def test_an_interrupted_run_takes_nothing_back():
-    broken, cut = run("n", ON_A, **ERRORS), run("n", ON_A, complete=False, **LATER)
-    assert told([broken, cut]) == [("node-broken", ("n",)), ("node-interrupted", ("n",))]
-    assert told([broken, cut, run("n", ON_B, **LATEST)]) == [("node-broken", ("n",)), FEW]
-
-
-def test_parts_of_one_card_have_its_place_and_are_not_each_other():
-    # What shares an address has none of its own: see test_files.
-    parts = [gpu(uuid=f"GPU-{name}") for name in "AB"]
-    assert told([run("n", parts[0], **ERRORS), run("n", parts[1], **LATER)]) == [("node-broken", ("n",)), FEW]
-
-
-def test_a_slow_gpu_stays_slow_while_jobs_are_given_others():
-    slow_one = run("n", ON_A._replace(rates=gpu(rate=50.0).rates), path="slow.json")
-    warning = (Told("throttled", 0, "It is slowed down."),)
-    line = only([*healthy(5), slow_one, run("n", ON_B, warnings=warning, **LATER)], "slower-than-fleet")
-    assert (line.nodes, line.gpus) == (("n",), (0,))
-    assert "throttled" not in line.text  # which is told of the other GPU, whose number was the same
-    assert line.finding.advice[-1].startswith("pixi run report slow.json")
-    assert judged([*healthy(5), slow_one, run("n", ON_B, **LATER)])[-1].finding.title.endswith("7 NVIDIA A10.")
-
-
-def test_a_gpu_that_fell_off_the_bus_is_missed():
-    runs = healthy(6, gpu(0), gpu(1))
-    before = runs[0]._replace(gpus=tuple(one._replace(pci=f"{one.ordinal}") for one in runs[0].gpus))
-    after = before._replace(gpus=before.gpus[:1], **LATER)
-    assert told([*runs[1:], before, after]) == [("fewer-gpus", ("n1",))]
-
-
 def test_all_gpus_with_the_same_problem_are_named():
     problems = tuple(Told("ecc-errors", at, f"{at + 1} errors.") for at in (0, 2, 3))
     node = run("n", *map(gpu, range(4)), problems=(*problems, Told("wrong-result", 1, "Wrong.")))
@@ -313,33 +192,6 @@ def test_a_warning_is_told_where_nothing_worse_is():
         ("node-broken", ("a",)),
         ("node-warned", ("b",)),
     ]
-
-
-def test_an_interruption_before_makes_no_node_flaky_and_a_problem_does():
-    later = {"started": "2026-11-27T10:00:00Z"}
-    once = run("n1", gpu(uuid="GPU-1-0"), complete=False)
-    assert told([once, *(one._replace(**later) for one in healthy(3))]) == []
-    once = once._replace(complete=True, problems=(Told("ecc-errors", 0, "Errors."),))
-    assert told([once, *(one._replace(**later) for one in healthy(3))]) == [("node-flaky", ("n1",))]
-
-
-def test_a_node_that_is_broken_again_is_not_called_flaky():
-    wrong = (Told("ecc-errors", 0, "Errors."),)
-    both = [run("a", gpu(), problems=wrong, started=f"2026-11-2{day}T10:00:00Z") for day in (5, 6)]
-    assert told([*healthy(3), *both]) == [("node-broken", ("a",))]
-
-
-def test_of_two_commands_the_newer_rate_and_version_count():
-    old = {"command": "bench", "started": "2026-11-25T10:00:00Z", "software": (("driver", "570.1"), ("nvcc", "13"))}
-    slow_once = [*healthy(3), run("a", gpu(rate=50.0), **old), run("a", gpu())]
-    assert told(slow_once) == []
-    read = fleet(slow_once)
-    assert read.nodes["a"].software == {"driver": "580.1", "nvcc": "13", "PyTorch": "2.13"}
-    slow_now = [*healthy(3), run("a", gpu(), **old), run("a", gpu(rate=50.0))]
-    assert told(slow_now) == [("slower-than-fleet", ("a",))]
-    # A newer run that measures nothing leaves the rates as they are.
-    doctor = run("a", gpu()._replace(rates=()), command="doctor", started="2026-11-27T10:00:00Z")
-    assert told([*healthy(3), run("a", gpu(rate=50.0)), doctor]) == [("slower-than-fleet", ("a",))]
 
 
 def test_the_state_of_a_node_is_the_worst_that_is_told_of_it():
