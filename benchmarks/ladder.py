@@ -1,6 +1,6 @@
 """What each step of the tensor core kernels is worth: they are measured without it. On a machine with a Hopper GPU:
 
-    PYTHONPATH=src python benchmarks/ladder.py [--shape 8192]
+    PYTHONPATH=src python benchmarks/ladder.py [--shape 8192] [--family mma]
 
 Every rung is the one above it without one thing more. They are measured and verified as bench does it, in turns; the
 figures are TFLOP/s, and parts of cuBLAS's. Exit code 1: a rung was wrong.
@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from gpusmoke.workers.device import Device
 from gpusmoke.workers.product import Product
 from gpusmoke.workers.reporter import Reporter
 
-SECONDS = 70.0
+SECONDS = 6.0  # for each
 HOPPER, MMA = "matmul_hopper.cu", "matmul_mma.cu"
 WIDE = "LAYOUTS(NAME##_256x256, T, 256, 4, 2)"
 NO_CLUSTER = (HOPPER, WIDE, "LAYOUTS(NAME##_128x256, T, 256, 4, 1)")
@@ -50,6 +50,19 @@ class Rung:
 ALONE = {"128x256": (1, 4, 1.0)}
 SMALL = {"128x128": (1, 6, 1.0)}
 STEP_OF_32 = (MMA, "constexpr int BK = 64, STAGES = 3;", "constexpr int BK = 32, STAGES = 4;")
+COPY, PRODUCTS = "load(step + STAGES - 1);", "#pragma unroll\n            for (int i = 0; i < WARP_M / 16; ++i)"
+COPIES_LATER = [(MMA, COPY, ";"), (MMA, PRODUCTS, f"if (part == 0) {COPY}\n{PRODUCTS}")]
+STORES_OF_4_BYTES = [
+    (MMA, "odd * 8 + lane % 4 / 2 * 4", "lane % 4 * 2"),
+    (MMA, "const u32 got = __shfl_xor_sync(~0u, odd ? first : second, 1);", ""),
+    (MMA, "odd ? make_uint2(got, second) : make_uint2(first, got)", "make_uint2(first, second)"),
+    (
+        MMA,
+        "<uint2 *>(out + j * 8) = four",
+        "<u32 *>(out + j * 8) = four.x, *reinterpret_cast<u32 *>(out + j * 8 + 8) = four.y",
+    ),
+]
+BEFORE_32 = [*COPIES_LATER, *STORES_OF_4_BYTES]
 NO_SWIZZLE = (MMA, "(row * CHUNKS + (at ^ mask)) * CHUNK", "(row * CHUNKS + at + 0 * mask) * CHUNK")
 RUNGS = [
     Rung("matmul_hopper", "hopper", overlap=True),
@@ -66,9 +79,15 @@ RUNGS = [
         blocks=lambda m, n: m // 128 * (n // 128),
     ),
     Rung("matmul_mma", "mma"),
-    Rung("K in steps of 32", "mma", [STEP_OF_32], shared_bytes=4 * 384 * 32 * 2),
-    Rung("no swizzle", "mma", [STEP_OF_32, NO_SWIZZLE], shared_bytes=4 * 384 * 32 * 2),
-    Rung("two stages for four", "mma", [(MMA, STEP_OF_32[1], "constexpr int BK = 32, STAGES = 2;"), NO_SWIZZLE]),
+    Rung("copies after the loads", "mma", COPIES_LATER),
+    Rung("stores of 4 bytes", "mma", BEFORE_32),
+    Rung("K in steps of 32", "mma", [*BEFORE_32, STEP_OF_32], shared_bytes=4 * 384 * 32 * 2),
+    Rung("no swizzle", "mma", [*BEFORE_32, STEP_OF_32, NO_SWIZZLE], shared_bytes=4 * 384 * 32 * 2),
+    Rung(
+        "two stages for four",
+        "mma",
+        [*BEFORE_32, (MMA, STEP_OF_32[1], "constexpr int BK = 32, STAGES = 2;"), NO_SWIZZLE],
+    ),
 ]
 
 
@@ -86,9 +105,9 @@ class Rows(Reporter):
 class Ladder(Bench):
     """A benchmark whose backends are the rungs, each built from its own folder."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(Rows(), 0, Device("cuda:0"), SECONDS)
-        self.folders = {rung.name: variant(folder / str(number), rung.edits) for number, rung in enumerate(RUNGS)}
+    def __init__(self, folder: Path, rungs: Sequence[Rung]) -> None:
+        super().__init__(Rows(), 0, Device("cuda:0"), SECONDS * (1 + len(rungs)))
+        self.folders = {rung.name: variant(folder / str(number), rung.edits) for number, rung in enumerate(rungs)}
 
     def product(self, item: Item) -> Product:
         """The item by the rung that its backend names."""
@@ -130,12 +149,14 @@ def main() -> int:
     """Measure all, and print a table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=int, default=8192, help="of a cube (default: 8192)")
-    size = parser.parse_args().shape
-    names = [USUAL, *(rung.name for rung in RUNGS)]
+    parser.add_argument("--family", choices=("hopper", "mma"), help="one kernel's rungs alone")
+    args = parser.parse_args()
+    size, rungs = args.shape, [rung for rung in RUNGS if args.family in (None, rung.family)]
+    names = [USUAL, *(rung.name for rung in rungs)]
     with tempfile.TemporaryDirectory() as scratch:
-        ladder = Ladder(Path(scratch))
+        ladder = Ladder(Path(scratch), rungs)
         items = [Item("bf16", (size, size, size), fixed=True, backend=name) for name in names]
-        measure(ladder, items, SECONDS, bandwidth=False, triad=False)
+        measure(ladder, items, SECONDS * len(names), bandwidth=False, triad=False)
     rates: dict[tuple[str, str], float] = {(row["backend"], row["regime"]): row["value"] for row in ladder.report.rows}
     wrong = {row["backend"] for row in ladder.report.rows if not row["verified"]["passed"]}
     print(f"| {ladder.device.name}, bf16 {size}³ | burst | of cuBLAS | settled | of cuBLAS | |")

@@ -236,12 +236,6 @@ __device__ inline void take_registers()
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));
 }
 
-// Wait for the other threads of this warpgroup alone; `number` is that of a barrier which no others use.
-__device__ inline void warpgroup_sync(int number)
-{
-    asm volatile("bar.sync %0, 128;" ::"r"(number) : "memory");
-}
-
 // Four 8 x 8 matrices of 16-bit elements into shared memory: thread t has two elements of each, as in an accumulator,
 // and the place of row t % 8 of matrix t / 8.
 __device__ inline void store_matrices(void *row, u32 first, u32 second, u32 third, u32 fourth)

@@ -41,12 +41,12 @@ __device__ inline void copies_commit()
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Of two elements those that are within C.
+// Of four elements those that are within C.
 template <typename T>
-__device__ __noinline__ void store_within(T *to, u32 both, int left)
+__device__ __noinline__ void store_within(T *to, uint2 four, int left)
 {
-    const T *const elements = reinterpret_cast<const T *>(&both);
-    for (int i = 0; i < min(left, 2); ++i)
+    const T *const elements = reinterpret_cast<const T *>(&four);
+    for (int i = 0; i < min(left, 4); ++i)
         to[i] = elements[i];
 }
 
@@ -193,6 +193,8 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
     for (int step = 0; step < steps; ++step) {
 #pragma unroll
         for (int part = 0; part < PARTS; ++part) {
+            if (part == 0) // zeros, after the last one: so there is nothing to decide here
+                load(step + STAGES - 1);
             if (part == PARTS - 1) { // the next step is there, and all warps have read this one, which may be overwritten
                 copies_done<STAGES - 2>();
                 __syncthreads();
@@ -200,8 +202,6 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
             } else {
                 fragments((part + 1) % 2, step % STAGES, part + 1);
             }
-            if (part == 0)
-                load(step + STAGES - 1); // zeros, after the last one: so there is nothing to decide here
 #pragma unroll
             for (int i = 0; i < WARP_M / 16; ++i)
 #pragma unroll
@@ -212,21 +212,28 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
         }
     }
 
-    // Two neighbours at a time, where C ends neither below nor beside them; else one by one.
-    const bool whole = row + BM <= m && column + BN <= n && c_stride % 2 == 0 && reinterpret_cast<u64>(c) % 4 == 0;
+    // Of every 16 columns a thread has two that are neighbours in the first 8, and two in the others. Each two threads
+    // exchange, so that each has four neighbours, and sectors of 32 bytes are written as a whole; where C ends, or is not
+    // aligned, one element after the other.
+    const bool odd = lane % 2;
+    const bool whole = row + BM <= m && column + BN <= n && c_stride % 4 == 0 && reinterpret_cast<u64>(c) % 8 == 0;
 #pragma unroll
     for (int i = 0; i < WARP_M / 16; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const int at = row + warp_row + i * 16 + half * 8 + lane / 4, to = column + warp_column + lane % 4 * 2;
+            const int at = row + warp_row + i * 16 + half * 8 + lane / 4;
+            const int to = column + warp_column + odd * 8 + lane % 4 / 2 * 4;
             T *const out = c + at * c_stride + to;
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; ++j) {
-                const u32 both = pack<T>(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+            for (int j = 0; j < WARP_N / 8; j += 2) {
+                const u32 first = pack<T>(sums[i][j][half * 2], sums[i][j][half * 2 + 1]);
+                const u32 second = pack<T>(sums[i][j + 1][half * 2], sums[i][j + 1][half * 2 + 1]);
+                const u32 got = __shfl_xor_sync(~0u, odd ? first : second, 1);
+                const uint2 four = odd ? make_uint2(got, second) : make_uint2(first, got);
                 if (whole)
-                    *reinterpret_cast<u32 *>(out + j * 8) = both;
+                    *reinterpret_cast<uint2 *>(out + j * 8) = four;
                 else
-                    store_within(out + j * 8, both, at < m ? n - to - j * 8 : 0);
+                    store_within(out + j * 8, four, at < m ? n - to - j * 8 : 0);
             }
         }
 }
