@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from gpusmoke.workers.pytorch import describe, share_cores
+from gpusmoke.workers.pytorch import describe, share_cores, start_cuda
 from gpusmoke.workers.reporter import Reporter
 
 
@@ -15,6 +15,7 @@ def main(job: str) -> None:
     ORDINAL only tells the children of a parent apart, where people look at the processes of a machine.
     """
     report = Reporter()
+    start_cuda()
     available = describe(report)
     if available:
         share_cores()

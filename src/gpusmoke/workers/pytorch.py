@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import re
+import threading
 import warnings
 
 from gpusmoke.facts.host import usable_cores
+from gpusmoke.facts.probe_cuda import LIBRARY
 from gpusmoke.workers.libraries import conda_pytorch, library_facts, torch_installations
 from gpusmoke.workers.reporter import Reporter
 
 CUDA_ERROR_OUT_OF_MEMORY = 2
 MOST_CUDA_ERROR = 1000
+
+
+def start_cuda() -> None:
+    """Start CUDA while PyTorch is imported: the driver lets one process at a time do so, and each takes 0.3 s.
+
+    What it answers is not used: PyTorch asks again. It makes no context, of which a GPU in exclusive mode has but one.
+    """
+
+    def start() -> None:
+        with contextlib.suppress(OSError, AttributeError):  # no driver, or what is none
+            ctypes.CDLL(LIBRARY).cuInit(0)
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 def describe(report: Reporter) -> bool | None:
