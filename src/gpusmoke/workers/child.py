@@ -20,10 +20,10 @@ def main(job: str) -> None:
     if available:
         share_cores()
     if available is not None:
-        report.step("while waiting for its task")
-        options = report.heard()
         # Imported late: what measures needs PyTorch to be imported at all.
-        getattr(importlib.import_module(f"gpusmoke.workers.{job}"), job)(report, **options)
+        work = getattr(importlib.import_module(f"gpusmoke.workers.{job}"), job)
+        report.step("while waiting for its task")
+        work(report, **report.heard())
     report.done()
 
 
