@@ -148,9 +148,11 @@ def prepared(rung: Rung, folder: Path, *operands: torch.Tensor) -> matmul.Launch
 def main() -> int:
     """Measure all, and print a table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", type=int, default=8192, help="of a cube (default: 8192)")
+    parser.add_argument("--shape", type=int, default=8192, help="of a cube, a multiple of 256 (default: 8192)")
     parser.add_argument("--family", choices=("hopper", "mma"), help="one kernel's rungs alone")
     args = parser.parse_args()
+    if args.shape % 256:
+        parser.error("rungs with simpler stores want a --shape that is a multiple of 256")
     size, rungs = args.shape, [rung for rung in RUNGS if args.family in (None, rung.family)]
     names = [USUAL, *(rung.name for rung in rungs)]
     with tempfile.TemporaryDirectory() as scratch:

@@ -25,10 +25,10 @@ SIMT, MMA, HOPPER = "matmul_simt.cu", "matmul_mma.cu", "matmul_hopper.cu"
 SIMT_BARRIER = "        __syncthreads(); // one"
 MMA_BARRIER = "                __syncthreads();\n"
 SIMT_RESULT, MMA_RESULT = "= sums[i][j];", "<uint2 *>(out + j * 8) = four;"
-# Tool, family, and what is changed: an edge that is not looked at, or memory of another block; a barrier that only a
-# warp keeps; one that not all threads come to; a result that depends on what stood there. Of what the copy engine and
-# wgmma do in matmul_hopper memcheck alone was seen to notice something: not racecheck that rows fell on one place, nor
-# initcheck that an operand was never written.
+# Tool, family, and what is changed: an edge that is not looked at, or a place outside of the block's shared memory; a
+# barrier that only a warp keeps; one that not all threads come to; a result that depends on what stood there. Of what
+# the copy engine and wgmma do in matmul_hopper memcheck alone was seen to notice something: not racecheck that rows
+# fell on one place, nor initcheck that an operand was never written.
 FAULTS = [
     ("memcheck", "simt", SIMT, "if (at < m && to < n)", "if (at < m + 64 && to < n)"),
     ("memcheck", "mma", MMA, "at < m ? n - to - j * 8 : 0", "n - to - j * 8"),
@@ -94,8 +94,7 @@ def main() -> int:
                 faulty = variant(Path(scratch, f"{family}{number}"), [(name, old, new)])
                 count = found(tool, family, faulty, most=1)
                 failed += not count
-                what = new.strip() or f"no {old.strip()!r}"
-                print(f"matmul_{family} with {what}: {tool} {count}", flush=True)
+                print(f"matmul_{family} with {new.strip()}: {tool} {count}", flush=True)
     return int(failed > 0)
 
 

@@ -21,7 +21,7 @@ def links_after(
 ) -> Iterator[None]:
     """Have the copies made when the block, in which the crew works, has been left; of two GPUs that are well, at least.
 
-    Their child starts now, to import PyTorch meanwhile, and touches no GPU before it is told which ones. Where the run
+    Their child starts now, to import PyTorch meanwhile, and opens no GPU before it is told which ones. Where the run
     is `hurried`, it has no more time than the crew has left.
     """
     seconds = min(SILENCE_SECONDS, crew.deadline_seconds)

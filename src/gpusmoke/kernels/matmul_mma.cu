@@ -5,6 +5,7 @@
 //   cp.async          16 bytes each, two steps ahead of the products; zeros for what lies outside of A or B
 //   ldmatrix          8 x 8 elements for a warp; its 16-byte rows are swizzled, so that eight are in different banks
 //   mma.sync          16 x 8 of C += 16 x 16 of A times 16 x 8 of B, in registers, for a warp
+//   shfl.sync         each two threads exchange what they have of C, so that stores are of 8 bytes, and fill sectors
 //
 //        64   64   64   64
 //       +----+----+----+----+
@@ -213,8 +214,8 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
     }
 
     // Of every 16 columns a thread has two that are neighbours in the first 8, and two in the others. Each two threads
-    // exchange, so that each has four neighbours, and sectors of 32 bytes are written as a whole; where C ends, or is not
-    // aligned, one element after the other.
+    // exchange, so that each has four neighbours, and four threads a sector of 32 bytes; where C ends, or is not aligned,
+    // one element after the other.
     const bool odd = lane % 2;
     const bool whole = row + BM <= m && column + BN <= n && c_stride % 4 == 0 && reinterpret_cast<u64>(c) % 8 == 0;
 #pragma unroll

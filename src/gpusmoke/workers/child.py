@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from gpusmoke.workers.pytorch import describe, share_cores, start_cuda
+from gpusmoke.workers.pytorch import describe, share_cores
 from gpusmoke.workers.reporter import Reporter
 
 
@@ -15,14 +15,13 @@ def main(job: str) -> None:
     ORDINAL only tells the children of a parent apart, where people look at the processes of a machine.
     """
     report = Reporter()
-    start_cuda()
     available = describe(report)
     if available:
         share_cores()
     if available is not None:
+        report.step("while waiting for its task")
         # Imported late: what measures needs PyTorch to be imported at all.
         work = getattr(importlib.import_module(f"gpusmoke.workers.{job}"), job)
-        report.step("while waiting for its task")
         work(report, **report.heard())
     report.done()
 

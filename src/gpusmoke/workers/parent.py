@@ -44,7 +44,10 @@ class Outcome:
 
 
 class Worker:
-    """One child for one device, which imports PyTorch and waits for its task; `events` is shared by all of a run."""
+    """One child for one device, which imports PyTorch, starts CUDA and waits for its task.
+
+    `events` is shared by all of a run.
+    """
 
     def __init__(self, job: str, ordinal: int, events: queue.Queue[Event]) -> None:
         self.ordinal = ordinal

@@ -18,25 +18,26 @@ CUDA_ERROR_OUT_OF_MEMORY = 2
 MOST_CUDA_ERROR = 1000
 
 
-def start_cuda() -> None:
+def start_cuda(report: Reporter) -> None:
     """Start CUDA while PyTorch is imported: the driver lets one process at a time do so, and each takes 0.3 s.
 
     What it answers is not used: PyTorch asks again. It makes no context, of which a GPU in exclusive mode has but one.
     """
-
-    def start() -> None:
-        with contextlib.suppress(OSError, AttributeError):  # no driver, or what is none
-            ctypes.CDLL(LIBRARY).cuInit(0)
-
-    threading.Thread(target=start, daemon=True).start()
+    with contextlib.suppress(OSError, AttributeError):  # no driver, or what is none
+        start = ctypes.CDLL(LIBRARY).cuInit
+        report.step("while importing PyTorch and starting CUDA")
+        threading.Thread(target=start, args=(0,), daemon=True).start()
 
 
 def describe(report: Reporter) -> bool | None:
     """Report the facts torch.* and return torch.cuda.is_available(), or None where PyTorch can't be imported."""
     report.step("while importing PyTorch")
-    report.fact("torch.installations", torch_installations(), "importlib.metadata, conda-meta")
+    installations = torch_installations()
+    report.fact("torch.installations", installations, "importlib.metadata, conda-meta")
     package = conda_pytorch()
     report.fact("torch.package", package, "conda-meta", None if package else "no package of conda's")
+    if installations:  # what does not ask a driver can't hang in it
+        start_cuda(report)
     gc.disable()  # what an import makes stays: to look for garbage in it takes a sixth of its time
     try:
         import torch

@@ -82,11 +82,27 @@ raise ImportError(f"CUDA shows {count.value} while PyTorch is imported")
 """
 
 
-@linux
-def test_cuda_is_started_while_pytorch_is_imported(check, kit, driver, bare_root, tmp_path):
+@pytest.fixture
+def asking(kit, bare_root, tmp_path):
+    """`asking(driver)`: the environment with that PyTorch."""
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch/__init__.py").write_text(ASKING_TORCH)
-    env = kit.environment(driver({"devices": 2}) | bare_root)
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
-    record, _, _ = check(env=env)
+
+    def environment(driver):
+        env = kit.environment(driver | bare_root)
+        return env | {"PYTHONPATH": os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])}
+
+    return environment
+
+
+@linux
+def test_cuda_is_started_while_pytorch_is_imported(check, driver, asking):
+    record, _, _ = check(env=asking(driver({"devices": 2})))
     assert record["facts"]["torch.version"]["reason"] == "ImportError: CUDA shows 2 while PyTorch is imported"
+
+
+@linux
+def test_a_driver_that_crashes_meanwhile_is_named_beside_pytorch(check, driver, asking):
+    _, found, code = check(env=asking(driver({"devices": 1, "cuInit.crash": 1})))
+    assert code == 1
+    assert "(signal 11) while importing PyTorch and starting CUDA" in found["worker-crashed"]["title"]
