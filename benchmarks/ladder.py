@@ -105,8 +105,8 @@ class Rows(Reporter):
 class Ladder(Bench):
     """A benchmark whose backends are the rungs, each built from its own folder."""
 
-    def __init__(self, folder: Path, rungs: Sequence[Rung]) -> None:
-        super().__init__(Rows(), 0, Device("cuda:0"), SECONDS * (1 + len(rungs)))
+    def __init__(self, folder: Path, rungs: Sequence[Rung], seconds: float) -> None:
+        super().__init__(Rows(), 0, Device("cuda:0"), seconds)
         self.folders = {rung.name: variant(folder / str(number), rung.edits) for number, rung in enumerate(rungs)}
 
     def product(self, item: Item) -> Product:
@@ -155,10 +155,11 @@ def main() -> int:
         parser.error("rungs with simpler stores want a --shape that is a multiple of 256")
     size, rungs = args.shape, [rung for rung in RUNGS if args.family in (None, rung.family)]
     names = [USUAL, *(rung.name for rung in rungs)]
+    seconds = SECONDS * len(names)
     with tempfile.TemporaryDirectory() as scratch:
-        ladder = Ladder(Path(scratch), rungs)
+        ladder = Ladder(Path(scratch), rungs, seconds)
         items = [Item("bf16", (size, size, size), fixed=True, backend=name) for name in names]
-        measure(ladder, items, SECONDS * len(names), bandwidth=False, triad=False)
+        measure(ladder, items, seconds, bandwidth=False, triad=False)
     rates: dict[tuple[str, str], float] = {(row["backend"], row["regime"]): row["value"] for row in ladder.report.rows}
     wrong = {row["backend"] for row in ladder.report.rows if not row["verified"]["passed"]}
     print(f"| {ladder.device.name}, bf16 {size}³ | burst | of cuBLAS | settled | of cuBLAS | |")

@@ -21,23 +21,22 @@ TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 FAMILIES = ("simt", "mma", "hopper")
 DEADLINE_SECONDS = 300
 SUMMARY = re.compile(r"(?:ERROR SUMMARY|RACECHECK SUMMARY): (\d+)")
-SIMT, MMA, HOPPER = "matmul_simt.cu", "matmul_mma.cu", "matmul_hopper.cu"
 SIMT_BARRIER = "        __syncthreads(); // one"
 MMA_BARRIER = "                __syncthreads();\n"
 SIMT_RESULT, MMA_RESULT = "= sums[i][j];", "<uint2 *>(out + j * 8) = four;"
-# Tool, family, and what is changed: an edge that is not looked at, or a place outside of the block's shared memory; a
-# barrier that only a warp keeps; one that not all threads come to; a result that depends on what stood there. Of what
-# the copy engine and wgmma do in matmul_hopper memcheck alone was seen to notice something: not racecheck that rows
-# fell on one place, nor initcheck that an operand was never written.
+# Tool, family, what stands in its file, and what is planted there: an edge that is not looked at, or a place outside of
+# the block's shared memory; a barrier that only a warp keeps; one that not all threads come to; a result that depends
+# on what stood there. Of what the copy engine and wgmma do in matmul_hopper memcheck alone was seen to notice
+# something: not racecheck that rows fell on one place, nor initcheck that an operand was never written.
 FAULTS = [
-    ("memcheck", "simt", SIMT, "if (at < m && to < n)", "if (at < m + 64 && to < n)"),
-    ("memcheck", "mma", MMA, "at < m ? n - to - j * 8 : 0", "n - to - j * 8"),
-    ("memcheck", "hopper", HOPPER, "store_matrices(result + ", "store_matrices(result + (1 << 18) + "),
-    ("racecheck", "simt", SIMT, SIMT_BARRIER, SIMT_BARRIER.replace("__syncthreads", "__syncwarp")),
-    ("racecheck", "mma", MMA, MMA_BARRIER, MMA_BARRIER.replace("__syncthreads", "__syncwarp")),
-    ("synccheck", "mma", MMA, MMA_BARRIER, MMA_BARRIER.replace("__", "if (threadIdx.x % 32 < 16) __")),
-    ("initcheck", "simt", SIMT, SIMT_RESULT, "= sums[i][j] + (at + to ? 0 : c[0]);"),
-    ("initcheck", "mma", MMA, MMA_RESULT, MMA_RESULT.replace("four", "at + to ? four : *reinterpret_cast<uint2 *>(c)")),
+    ("memcheck", "simt", "if (at < m && to < n)", "if (at < m + 64 && to < n)"),
+    ("memcheck", "mma", "at < m ? n - to - j * 8 : 0", "n - to - j * 8"),
+    ("memcheck", "hopper", "store_matrices(result + ", "store_matrices(result + (1 << 18) + "),
+    ("racecheck", "simt", SIMT_BARRIER, SIMT_BARRIER.replace("__syncthreads", "__syncwarp")),
+    ("racecheck", "mma", MMA_BARRIER, MMA_BARRIER.replace("__syncthreads", "__syncwarp")),
+    ("synccheck", "mma", MMA_BARRIER, MMA_BARRIER.replace("__", "if (threadIdx.x % 32 < 16) __")),
+    ("initcheck", "simt", SIMT_RESULT, "= sums[i][j] + (at + to ? 0 : c[0]);"),
+    ("initcheck", "mma", MMA_RESULT, MMA_RESULT.replace("four", "at + to ? four : *reinterpret_cast<uint2 *>(c)")),
 ]
 # Every kernel of a family by turns: layouts, formats, edges, several tiles; of those with a fault the first.
 PROGRAM = """\
@@ -90,8 +89,8 @@ def main() -> int:
             counts = {tool: found(tool, family, clean) for tool in TOOLS}
             failed += any(count != 0 for count in counts.values())
             print(f"matmul_{family}: {', '.join(f'{tool} {count}' for tool, count in counts.items())}", flush=True)
-            for number, (tool, _, name, old, new) in enumerate(fault for fault in FAULTS if fault[1] == family):
-                faulty = variant(Path(scratch, f"{family}{number}"), [(name, old, new)])
+            for number, (tool, _, old, new) in enumerate(fault for fault in FAULTS if fault[1] == family):
+                faulty = variant(Path(scratch, f"{family}{number}"), [(f"matmul_{family}.cu", old, new)])
                 count = found(tool, family, faulty, most=1)
                 failed += not count
                 print(f"matmul_{family} with {new.strip()}: {tool} {count}", flush=True)

@@ -103,7 +103,7 @@ def error_code(error: Exception) -> int | None:
 def error_number(text: str) -> int | None:
     """The number that the CUDA driver has this text for, or None."""
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
+        cuda = ctypes.CDLL(LIBRARY)
     except OSError:
         return None
     answer = ctypes.c_char_p()

@@ -70,39 +70,3 @@ def test_a_cuda_environment_without_driver_fails_and_so_does_a_gpu_that_is_requi
     found = {one["id"]: one for one in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1
     assert found["no-driver"]["severity"] == found["gpu-required"]["severity"] == "problem"
-
-
-# PyTorch as a child meets it, which says what CUDA shows once it is started; without cuInit that is an error, 3.
-ASKING_TORCH = """\
-import ctypes, time
-cuda, count, until = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), time.monotonic() + 20
-while cuda.cuDeviceGetCount(ctypes.byref(count)) and time.monotonic() < until:
-    time.sleep(0.01)
-raise ImportError(f"CUDA shows {count.value} while PyTorch is imported")
-"""
-
-
-@pytest.fixture
-def asking(kit, bare_root, tmp_path):
-    """`asking(driver)`: the environment with that PyTorch."""
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch/__init__.py").write_text(ASKING_TORCH)
-
-    def environment(driver):
-        env = kit.environment(driver | bare_root)
-        return env | {"PYTHONPATH": os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])}
-
-    return environment
-
-
-@linux
-def test_cuda_is_started_while_pytorch_is_imported(check, driver, asking):
-    record, _, _ = check(env=asking(driver({"devices": 2})))
-    assert record["facts"]["torch.version"]["reason"] == "ImportError: CUDA shows 2 while PyTorch is imported"
-
-
-@linux
-def test_a_driver_that_crashes_meanwhile_is_named_beside_pytorch(check, driver, asking):
-    _, found, code = check(env=asking(driver({"devices": 1, "cuInit.crash": 1})))
-    assert code == 1
-    assert "(signal 11) while importing PyTorch and starting CUDA" in found["worker-crashed"]["title"]

@@ -32,6 +32,13 @@ tracer = subprocess.Popen([sys.executable, '-c', {TRACER!r}, str(os.getpid())], 
 assert tracer.stdout.readline() == b'0\\n'
 time.sleep(600)"""
 
+# Says what CUDA shows once it is started; without cuInit that is an error, 3.
+ASKING = """import ctypes, time
+cuda, count, until = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), time.monotonic() + 20
+while cuda.cuDeviceGetCount(ctypes.byref(count)) and time.monotonic() < until:
+    time.sleep(0.01)
+raise ImportError(f"CUDA shows {count.value} while PyTorch is imported")"""
+
 MISSING = "raise ImportError('libcudnn.so.9: cannot open shared object file')"
 CASES = [
     ("worker-crashed", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11", "sudo dmesg"),
@@ -47,13 +54,13 @@ NAMED = {kind for kind, *_ in CASES} | {"interrupted"}
 
 @pytest.fixture
 def check(kit, driver, tmp_path):
-    """Run `check --json` with a torch whose body is given; returns the record and the exit code."""
+    """Run `check --json` with a torch whose body is given, and a driver in that state; returns record and exit code."""
 
-    def run(body, *args, gpus=0):
+    def run(body, *args, state=None):
         package = tmp_path / "standin" / "torch"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(body)
-        env = driver({"devices": gpus}) if gpus else {}
+        env = driver(state) if state else {}
         search = os.pathsep.join([str(package.parent), *kit.environment(env)["PYTHONPATH"].split(os.pathsep)])
         done = kit("check", "--json", *args, env=env | {"PYTHONPATH": search})
         return json.loads(done.stdout), done.returncode
@@ -114,10 +121,23 @@ def test_a_long_stack_does_not_push_them_out(check):
 
 
 def test_each_gpu_has_a_child_of_its_own(check):
-    record, code = check("import os; os._exit(3)", gpus=3)
+    record, code = check("import os; os._exit(3)", state={"devices": 3})
     crashed = [found["gpu"] for found in record["findings"] if found["id"] == "worker-crashed"]
     assert code == 1
     assert crashed == [0, 1, 2]
+
+
+def test_cuda_is_started_while_pytorch_is_imported(check):
+    pytest.importorskip("torch")  # CUDA is started for no other
+    record, _ = check(ASKING, state={"devices": 2})
+    assert record["facts"]["torch.version"]["reason"] == "ImportError: CUDA shows 2 while PyTorch is imported"
+
+
+def test_a_driver_that_crashes_meanwhile_is_named_beside_pytorch(check):
+    pytest.importorskip("torch")
+    record, code = check(ASKING, state={"devices": 1, "cuInit.crash": 1})
+    assert code == 1
+    assert "(signal 11) while importing PyTorch and starting CUDA" in problems(record)["worker-crashed"]["title"]
 
 
 @pytest.fixture
@@ -175,7 +195,7 @@ def test_a_child_ends_when_its_parent_is_gone_in_the_middle_of_a_word(kit):
 def test_however_many_can_not_be_ended_they_are_waited_for_once(check):
     """A driver that hangs holds the children of all GPUs; each by itself would be waited for for five seconds."""
     started = time.monotonic()
-    record, code = check(UNKILLABLE, "--timeout", "2", gpus=8)
+    record, code = check(UNKILLABLE, "--timeout", "2", state={"devices": 8})
     assert code == 1
     assert [one["gpu"] for one in record["findings"] if one["id"] == "worker-unkillable"] == list(range(8))
     assert time.monotonic() - started < 30

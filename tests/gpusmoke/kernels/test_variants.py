@@ -38,8 +38,8 @@ def test_every_rung_of_the_ladder_is_the_kernel_with_something_else(benchmarks, 
 
 def test_every_fault_is_planted_in_its_kernel(benchmarks, tmp_path):
     _, sanitize, variants = benchmarks
-    for number, (_, family, name, old, new) in enumerate(sanitize.FAULTS):
-        assert name == f"matmul_{family}.cu"
+    for number, (_, family, old, new) in enumerate(sanitize.FAULTS):
+        name = f"matmul_{family}.cu"
         assert changed(variants.variant(tmp_path / str(number), [(name, old, new)])) == {name}
 
 
