@@ -51,7 +51,7 @@ ALONE = {"128x256": (1, 4, 1.0)}
 SMALL = {"128x128": (1, 6, 1.0)}
 STEP_OF_32 = (MMA, "constexpr int BK = 64, STAGES = 3;", "constexpr int BK = 32, STAGES = 4;")
 COPY, PRODUCTS = "load(step + STAGES - 1);", "#pragma unroll\n            for (int i = 0; i < WARP_M / 16; ++i)"
-COPIES_LATER = [(MMA, COPY, ";"), (MMA, PRODUCTS, f"if (part == 0) {COPY}\n{PRODUCTS}")]
+COPIES_LATER = [(MMA, COPY, ""), (MMA, PRODUCTS, f"if (part == 0) {COPY}\n{PRODUCTS}")]
 STORES_OF_4_BYTES = [
     (MMA, "odd * 8 + lane % 4 / 2 * 4", "lane % 4 * 2"),
     (MMA, "const u32 got = __shfl_xor_sync(~0u, odd ? first : second, 1);", ""),

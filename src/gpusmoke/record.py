@@ -17,7 +17,8 @@ from gpusmoke.schema import mismatch, record_check
 
 SCHEMA = "gpusmoke-record/1"
 NODE = "request.node"
-LIMIT_BYTES = 64 * 1024  # for each device that was measured, and each machine of a fleet
+# For each device that was measured, each rank, and each machine of a fleet; a run of one that measures more has more.
+LIMIT_BYTES, MEASUREMENTS_EACH = 64 * 1024, 32
 SHORTEST_SERIES = 8
 # What facts and findings are cut to, in turn, where thinner series are not enough: characters a text, items a list.
 CUTS = ((400, 100), (120, 40), (60, 16))
@@ -72,11 +73,12 @@ class Record(NamedTuple):
         }
 
     def to_text(self) -> str:
-        """The document as text below LIMIT_BYTES a device, with series thinned, and if need be long facts cut."""
+        """The document as text, with series thinned to LIMIT_BYTES a device, and if need be long facts cut."""
         document = self.to_json()
         devices = len({row.get("gpu") for row in self.measurements})
         ranks = (row.get("ranks", 1) for row in self.measurements)
-        limit = LIMIT_BYTES * max(1, devices, self.facts.number("fleet.size") or 0, *ranks)
+        many = len(self.measurements) / MEASUREMENTS_EACH
+        limit = LIMIT_BYTES * max(1, many, devices, self.facts.number("fleet.size") or 0, *ranks)
         series = [row["samples"] for row in document["measurements"]]
         cuts = iter(CUTS)
         while len(text := json.dumps(document, indent=1)) >= limit:

@@ -132,6 +132,18 @@ def test_a_machine_with_eight_gpus_has_room_for_every_format_and_for_what_went_w
     assert document["facts"]["env.LD_LIBRARY_PATH"]["value"].endswith("…")
 
 
+def test_many_products_on_one_gpu_cost_no_word_of_what_was_found():
+    rows = [measurement([1.0] * 8) | {"shape": [4096, 4096, size], "telemetry": {"x": "x" * 500}} for size in range(98)]
+    title, fact = "All 300 random products are right: " + "x" * 500, Fact("x" * 20000, "a file")
+    found = [finding("worker-garbled", [title], 0)]
+    text = record(facts=Facts({"fact": fact}), measurements=rows, findings=found).to_text()
+    document = json.loads(text)
+    assert document["findings"][0]["evidence"] == [title]
+    assert document["facts"]["fact"]["value"] == fact.value
+    assert document["measurements"] == rows
+    assert LIMIT_BYTES < len(text) < 4 * LIMIT_BYTES
+
+
 def test_a_record_without_measurements_is_small_whatever_was_read(valid):
     lines = {f"fact.{n}": Fact([{"text": "x" * 5000}] * 300, "a program") for n in range(20)}
     text = record(facts=Facts(lines)).to_text()

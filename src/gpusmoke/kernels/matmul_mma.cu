@@ -192,10 +192,9 @@ __device__ void matmul(const T *a, const T *b, T *c, int m, int n, int k, long l
     __syncthreads();
     fragments(0, 0, 0);
     for (int step = 0; step < steps; ++step) {
+        load(step + STAGES - 1); // zeros, after the last one: so there is nothing to decide here
 #pragma unroll
         for (int part = 0; part < PARTS; ++part) {
-            if (part == 0) // zeros, after the last one: so there is nothing to decide here
-                load(step + STAGES - 1);
             if (part == PARTS - 1) { // the next step is there, and all warps have read this one, which may be overwritten
                 copies_done<STAGES - 2>();
                 __syncthreads();
