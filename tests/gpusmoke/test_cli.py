@@ -1,10 +1,12 @@
 """The command line itself: help, exit codes, and bad input in one sentence."""
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -125,16 +127,33 @@ def test_a_terminal_without_utf_8_gets_its_text_all_the_same(kit):
     assert done.returncode == 0
 
 
-@pytest.mark.skipif("sys.platform == 'win32'", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize(("changes", "coloured"), [({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False)])
-def test_colour_only_on_a_terminal_that_wants_it(kit, changes, coloured):
+def on_a_terminal(kit, changes, *arguments):
+    """What a command writes to a terminal."""
     import pty
 
-    assert not re.search("\x1b", kit("doctor", env={"NO_COLOR": ""}).stdout)
     parent, child = pty.openpty()
     env = kit.environment({"NO_COLOR": ""} | changes)
     subprocess.run(
-        [sys.executable, "-m", "gpusmoke", "doctor"], env=env, cwd=kit.cwd, stdout=child, timeout=60, check=False
+        [sys.executable, "-m", "gpusmoke", *arguments], env=env, cwd=kit.cwd, stdout=child, timeout=60, check=False
     )
     os.close(child)
-    assert bool(re.search(rb"\x1b\[", os.read(parent, 65536))) == coloured
+    written = b""
+    with contextlib.suppress(OSError):  # how Linux says that there is no more
+        while more := os.read(parent, 65536):
+            written += more
+    os.close(parent)
+    return written.decode()
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("changes", "coloured"), [({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_only_on_a_terminal_that_wants_it(kit, changes, coloured):
+    assert not re.search("\x1b", kit("doctor", env={"NO_COLOR": ""}).stdout)
+    assert bool(re.search(r"\x1b\[", on_a_terminal(kit, changes, "doctor"))) == coloured
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="needs a pseudo-terminal")
+def test_a_table_reads_on_a_terminal_as_it_does_in_a_file(kit):
+    record = str(Path(__file__).parent / "data/h100-smoke.json")
+    painted = on_a_terminal(kit, {"TERM": "xterm-256color"}, "report", record)
+    assert re.sub(r"\x1b\[[0-9;]*m|\r", "", painted) == kit("report", record).stdout

@@ -65,7 +65,8 @@ class Page:
         """Add a table of rich's as plain lines."""
         from rich.console import Console
 
-        console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
+        # Without colours of its own: what it would paint, on a terminal, is no text, and `add` replaces that.
+        console = Console(width=width, color_system=None, highlight=False, markup=False, emoji=False)
         with console.capture() as printed:
             console.print(table)
         for line in printed.get().splitlines():
