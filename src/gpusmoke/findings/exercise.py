@@ -65,10 +65,15 @@ def wrong_result(what: str, checked: Mapping[str, Json], gpu: int | None) -> Fin
     elif error is None or checked.get("method") == "bitwise":
         how = "bytes were changed on the way"
     else:
-        how = f"largest error {error}, allowed {bound}"
+        how = f"largest error {four_digits(error)}, allowed {four_digits(bound)}"
     return finding(
         "wrong-result", [f"{key}: {shown(value)}" for key, value in checked.items()], gpu, what=what, how=how
     )
+
+
+def four_digits(value: Json) -> str:
+    """An error as a sentence tells it; the evidence has all of its digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def steps(facts: Facts) -> Iterator[Finding]:
