@@ -117,7 +117,7 @@ def without_gpu(fleet: Fleet) -> Iterator[Line]:
     names = [node.name for node in nodes if node.healthy and not node.latest[0].gpus]
     others = sum(bool(node.gpus) for node in nodes)
     if names and others:
-        yield line("node-without-gpu", names, others=others, first=names[0])
+        yield line("node-without-gpu", names, others=others, s="" if others == 1 else "s", first=names[0])
 
 
 def changed(fleet: Fleet) -> Iterator[Line]:
@@ -208,7 +208,7 @@ def healthy(fleet: Fleet, lines: Sequence[Line]) -> Iterator[Line]:
     gpus = ", ".join(f"{count} {name}" for name, count in models.most_common())
     if well:
         told = f"; GPUs in all: {gpus}" if gpus else ""
-        yield Line(finding("fleet-healthy", healthy=well, total=total, gpus=told))
+        yield Line(finding("fleet-healthy", healthy=well, total=total, are="is" if well == 1 else "are", gpus=told))
 
 
 def judge(fleet: Fleet, measured: Sequence[slow.Group]) -> list[Line]:

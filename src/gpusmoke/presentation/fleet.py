@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -81,9 +82,14 @@ def left_out(rows: Sequence[Row]) -> str:
     """What there was no room for."""
     counts = Counter(state(row) for row in rows)
     nodes = sum(row["count"] for row in rows)
-    return f"… and {len(rows)} more lines about {nodes} nodes: " + ", ".join(
+    return f"… and {len(rows)} more line{'' if len(rows) == 1 else 's'} about {counted(nodes, 'node')}: " + ", ".join(
         f"{n} {what}" for what, n in counts.items()
     )
+
+
+def counted(number: Json, what: str) -> str:
+    """So many of it, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def advised(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -119,7 +125,8 @@ def show(record: Record) -> None:
     page.add("")
     counts = facts.row("fleet.counts")
     again = f", {counts['repeated']} of them more than once" if counts.get("repeated") else ""
-    page.add(f"{counts.get('nodes')} nodes with a record{again}, {counts.get('gpus')} GPUs", "dim")
+    nodes, gpus = counted(counts.get("nodes"), "node"), counted(counts.get("gpus"), "GPU")
+    page.add(f"{nodes} with a record{again}, {gpus}", "dim")
     started = record.started.replace("T", " ").replace("Z", " UTC")
     page.add(f"gpusmoke {record.version} fleet, {started}, {record.seconds:.1f} s", "dim")
     page.add_wrapped(closing(record), style="green" if record.verdict == "healthy" else "red")
@@ -140,12 +147,17 @@ def add_line(page: Page, row: Row, widest: int, everything: bool) -> None:
         page.add(f"{names:{widest}}  {first}", mark=mark, marked=style)
     else:
         indent = STATE_WIDTH
-        room = page.width - indent
-        first, *more = [names[at : at + room] for at in range(0, len(names), room)]
+        room = max(page.width - indent, 2)
+        first, *more = broken(names, room)
         page.add(first, mark=mark, marked=style)
         more += page.wrap(row["text"], indent)
     for part in more:
         page.add(" " * indent + part)
+
+
+def broken(names: str, room: int) -> list[str]:
+    """Names in lines that fit, broken behind commas where there are some: half a name can't be copied."""
+    return re.findall(rf".{{1,{room}}}\Z|.{{1,{room - 1}}},|.{{{room}}}", names, re.DOTALL)
 
 
 def rates(facts: Facts) -> dict[str, list[Row]]:

@@ -6,7 +6,9 @@ import re
 
 import pytest
 from fleet_command import judged, one_gpu_each
-from fleets import Fleet, one_gpu_less, problem, setting
+from fleets import Fleet, on_the_cpu, one_gpu_less, problem, setting
+
+from gpusmoke.presentation.fleet import broken
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def test_the_text_fits_a_terminal_of_80_columns_and_tells_once_what_to_type(kit)
     assert [line for line in lines if len(line) > 80 and "try:" not in line and "see:" not in line] == []
     assert lines.count("slower-than-fleet:") == 1
     assert lines[-2].startswith("21 problems found: node-broken, node-missing, ")
+
+
+def test_names_in_several_lines_are_whole_where_they_can_be():
+    names = ",".join(f"rack{letter}-node" for letter in "abcdefghijkl")
+    lines = broken(names, 30)
+    assert "".join(lines) == names
+    assert all(len(line) <= 30 and line.endswith(",") for line in lines[:-1])
+    assert broken("n" * 70, 30) == ["n" * 30, "n" * 30, "n" * 10]
+
+
+def test_one_is_told_as_one(kit, small):
+    small(2, {0: on_the_cpu})
+    text = re.sub(r"\s+", " ", kit("fleet", "results").stdout)
+    assert "as it was on 1 other node. " in text
+    assert " 1 of 2 nodes is healthy; " in text
+    assert " 2 nodes with a record, 1 GPU gpusmoke " in text
 
 
 def test_what_a_record_says_is_text_on_the_terminal(kit, small):
