@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -21,9 +22,9 @@ DONE, REFUSED = 0, 2
 EXAMPLES = """\
 examples:
   pixi run rename --dry-run my-project        what would change
-  pixi run rename my-project                  a slim repository, with the package my_project
+  pixi run rename my-project                  slim, with the package my_project
   pixi run rename my-project --keep soak      with a part that would go
-  pixi run rename my-project --drop windows   without platforms; also later, with the project's own name
+  pixi run rename my-project --drop windows   without platforms, now or later
 Without Pixi: ./scripts/run rename my-project. More: docs/make-it-yours.md
 """
 
@@ -63,7 +64,11 @@ class Plan(NamedTuple):
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the options. Raises RefusalError where they are wrong."""
     choices = {name: part for name, part in parts().items() if not part.always}
-    told = "\n".join(f"  {name:10}  {part.what}" for name, part in choices.items())
+    margin = " " * (max(map(len, choices), default=0) + 4)
+    told = "\n".join(
+        textwrap.fill(part.what, 80, initial_indent=f"  {name}".ljust(len(margin)), subsequent_indent=margin)
+        for name, part in choices.items()
+    )
     parser = Parser(
         prog="rename",
         description="Give the repository the name of your project, and drop what only the template needs.",

@@ -30,7 +30,7 @@ EVERY_COMMAND = {
     "compare": "whether a record is slower than an older one, and why",
     "fleet": "many machines' records as one table: broken, slow, missing, odd",
     "report": "show a stored record",
-    "gate": "the one required status of CI: did every job end as it had to?",
+    "gate": "CI's one required status: whether every job ended as it had to",
 }
 # A project that has no use for one deletes its module, and not a line of code.
 COMMANDS = {
@@ -38,7 +38,9 @@ COMMANDS = {
     for name, what in EVERY_COMMAND.items()
     if Path(__file__).with_name("commands").joinpath(f"{name}.py").is_file()
 }
-EXIT_CODES = "exit codes: 0 healthy, 1 a problem was found, 2 wrong usage, 70 a fault of gpusmoke, 130 interrupted"
+EXIT_CODES = """\
+exit codes: 0 healthy, 1 a problem was found, 2 wrong usage or unreadable input,
+            70 a fault of gpusmoke, 130 interrupted"""
 
 
 class Parser(argparse.ArgumentParser):

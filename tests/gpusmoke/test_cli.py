@@ -29,14 +29,17 @@ def test_no_command_shows_them_all_and_is_wrong_usage(kit):
 
 
 def test_help_and_version(kit):
-    assert kit("--help").returncode == 0
+    done = kit("--help")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert kit("--version").stdout.strip() == f"gpusmoke {__version__}"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_each_command_has_examples_and_exit_codes(kit, name):
-    done = kit(name, "--help")
+    done = kit(name, "--help", env={"COLUMNS": "80"})
     assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"pixi run {name}" in done.stdout or f"python -m gpusmoke {name}" in done.stdout
     assert "exit codes: 0 healthy" in done.stdout
     assert "--json" in done.stdout

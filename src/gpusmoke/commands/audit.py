@@ -16,8 +16,8 @@ from gpusmoke.record import Record
 
 EXAMPLES = """\
 examples:
-  pixi run audit                              what every environment holds, and what is wrong with it
-  pixi run audit --driver 560.35 --gpu 8.6    which environments run on that machine?
+  pixi run audit                            what it holds, and what is wrong
+  pixi run audit --driver 560.35 --gpu 8.6  which environments run there?
   pixi run audit --gpu 11.0 --subdir linux-aarch64
   git show main:pixi.lock > old.lock && pixi run audit --diff old.lock
   pixi run audit --markdown >> "$GITHUB_STEP_SUMMARY"

@@ -33,7 +33,7 @@ examples:
   pixi run bench --shape 8192,4096x8192x1024 --layout NT,NN
   pixi run bench --backend cublas,triton   one beside the other
   pixi run bench --search                  which shape is fastest here?
-  pixi run bench --save-baseline           later runs of smoke are compared with it
+  pixi run bench --save-baseline           what later runs of smoke compare with
 """
 SECONDS = {"default": 46.0, "quick": 13.0, "full": 200.0, "search": 44.0}
 # Importing PyTorch, making operands and verifying come on top of the seconds asked for.

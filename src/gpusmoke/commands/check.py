@@ -15,8 +15,8 @@ from gpusmoke.record import Record
 
 EXAMPLES = """\
 examples:
-  pixi run check                 every visible GPU, or the CPU where there is none
-  pixi run check --require-gpu   a machine without a usable GPU is a problem: for CI
+  pixi run check                 every visible GPU, or the CPU if there is none
+  pixi run check --require-gpu   for CI: no usable GPU is a problem
   pixi run check --nvcc          the CUDA compiler too: what it builds must run
   CUDA_VISIBLE_DEVICES=1 pixi run check
   pixi run check --json          the record alone on standard output

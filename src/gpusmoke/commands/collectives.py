@@ -27,9 +27,9 @@ from gpusmoke.workers.attend import RELAY, TORCHRUN_SPARE_SECONDS, attend, crew_
 
 EXAMPLES = """\
 examples:
-  pixi run collectives                       every GPU of this machine, through NCCL
+  pixi run collectives                           every GPU of this machine
   pixi run collectives --op all-reduce --dtype bf16 -b 8M -e 1G -f 2
-  pixi run collectives --backend gloo --ranks 4      on the CPU
+  pixi run collectives --backend gloo --ranks 4  on the CPU
 across nodes, on each of them (docs/collectives.md):
   torchrun --nnodes=2 --nproc-per-node=gpu --rdzv-backend=c10d \\
     --rdzv-endpoint=HOST:29500 --rdzv-id=JOB -m gpusmoke collectives
@@ -63,8 +63,9 @@ def number(text: str, least: int, most: int) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `collectives`; those of nccl-tests have its letters."""
+    every = list(OPERATIONS)
     parser.add_argument(
-        "--op", type=operations, default=list(OPERATIONS), metavar="LIST", help=f"of {','.join(OPERATIONS)} (all)"
+        "--op", type=operations, default=every, metavar="LIST", help=f"of {','.join(every)} (default: all)"
     )
     # The long names are nccl-tests', too: torchrun's own parser would take a --max for one of its options.
     for letter, name, what, default in (("-b", "min", "smallest", SMALLEST), ("-e", "max", "largest", LARGEST)):

@@ -13,8 +13,8 @@ from gpusmoke.record import Record, read
 
 EXAMPLES = """\
 examples:
-  pixi run compare OLD.json NEW.json                  is NEW slower? Exit code 1 if so
-  pixi run compare OLD.json NEW.json --tolerance 3    only by more than 3 %
+  pixi run compare OLD.json NEW.json                is NEW slower? Then exit 1
+  pixi run compare OLD.json NEW.json --tolerance 3  only by more than 3 %
   pixi run compare OLD.json NEW.json --markdown >> "$GITHUB_STEP_SUMMARY"
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  pixi run doctor                    which CUDA this driver runs, what Pixi will pick
+  pixi run doctor                    what this driver runs, what Pixi picks
   pixi run doctor --json             the same as a record
   pixi run doctor --build-cuda 13.0  can this driver run a CUDA 13.0 build?
   pixi run doctor --list             every failure that is known by name

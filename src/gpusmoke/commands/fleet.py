@@ -20,12 +20,13 @@ from gpusmoke.record import Record
 
 EXAMPLES = """\
 examples:
-  pixi run fleet results/4711                                 the records of one job
+  pixi run fleet results/4711                                 records of a job
   pixi run fleet results/4711 --expect 'node[001-064]'        is a node missing?
   pixi run fleet results/4711 --expect "$SLURM_JOB_NODELIST"  in the job itself
   pixi run fleet results --expect @nodes.txt --html fleet.html
-  pixi run fleet results --all                                every line, also of thousands
-  pixi run fleet results --json | jq -r '.facts."fleet.nodes".value[] | select(.state != "healthy").node'
+  pixi run fleet results --all                                every line
+  pixi run fleet results --json |
+    jq -r '.facts."fleet.nodes".value[] | select(.state != "healthy").node'
 """
 
 

@@ -18,13 +18,14 @@ from gpusmoke.record import Record
 EXAMPLES = """\
 environment:
   NEEDS         every job that the gate waits for: ${{ toJSON(needs) }}
-  GPU_RUNNER    the runner with a GPU, empty where there is none: ${{ vars.GPU_RUNNER }}
+  GPU_RUNNER    the runner with a GPU, or empty: ${{ vars.GPU_RUNNER }}
   GPU_REQUIRED  true: a run in which CUDA was not exercised is red
   FORK          true: this is a fork's pull request, which gets no GPU runner
 
 examples:
-  NEEDS='{"test": {"result": "success"}, "gpu": {"result": "skipped"}}' python -m gpusmoke gate
-  python -m gpusmoke gate --gpu-jobs gpu,soak --markdown >> "$GITHUB_STEP_SUMMARY"
+  NEEDS='{"test": {"result": "success"}, "gpu": {"result": "skipped"}}' \\
+    python -m gpusmoke gate
+  python -m gpusmoke gate --gpu-jobs gpu,soak --markdown
 """
 YES, NO = "true", ("false", "")
 

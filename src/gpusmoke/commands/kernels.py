@@ -17,7 +17,7 @@ examples:
   pixi run kernels                         all of them, in a minute
   pixi run kernels --models                and 20 layers of models, in three
   pixi run kernels --dtype bf16 --shape 4096,8192x8192x1024
-  pixi run bench --backend nvcc            the benchmark, with the fastest kernel in place of cuBLAS
+  pixi run bench --backend nvcc            the fastest in place of cuBLAS
 """
 SECONDS, MODELS_SECONDS = 40.0, 150.0
 

@@ -14,11 +14,12 @@ from gpusmoke.record import Record, read
 
 EXAMPLES = """\
 examples:
-  pixi run report results/smoke-20261124T101500Z.json          on the terminal
-  pixi run report results/bench-20261124T101500Z.json --html   one HTML file beside it
+  pixi run report results/smoke-20261124T101500Z.json         on the terminal
+  pixi run report results/bench-20261124T101500Z.json --html  a page beside it
   pixi run report results/bench-20261124T101500Z.json --html page.html
-  pixi run report results/smoke-20261124T101500Z.json --markdown >> "$GITHUB_STEP_SUMMARY"
-  pixi run report results/smoke-20261124T101500Z.json --outputs >> "$GITHUB_OUTPUT"
+in a job of GitHub Actions:
+  pixi run report RECORD --markdown >> "$GITHUB_STEP_SUMMARY"
+  pixi run report RECORD --outputs >> "$GITHUB_OUTPUT"
 """
 PACKAGES = ("matplotlib", "jinja2")
 

@@ -22,8 +22,8 @@ EXAMPLES = """\
 examples:
   pixi run smoke                     is this GPU there, right and fast?
   pixi run smoke --require-gpu       in CI: never green without a GPU
-  pixi run -e cuda12 smoke --json    one environment; the record on standard output
-  pixi run smoke --quick             for health checks of a cluster: it ends within 55 s, whatever hangs
+  pixi run -e cuda12 smoke --json    one environment; the record alone
+  pixi run smoke --quick             for health checks: it ends within 55 s
   pixi run smoke --node gpu07 --results results/today   results/today/gpu07.json
 """
 DTYPES = ["bf16", "fp32"]
