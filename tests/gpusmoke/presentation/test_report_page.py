@@ -22,6 +22,16 @@ OVERLAPS = """[...document.querySelectorAll("svg")].flatMap(svg => {
     Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3).map(([other]) => name + " / " + other));
 })"""
+# Texts that the line of a datasheet's peak runs through.
+CROSSED = """[...document.querySelectorAll("svg")].flatMap(svg => {
+  const lines = [...svg.querySelectorAll("path")].filter(one => one.style.stroke.includes("--peak"))
+    .map(one => one.getBoundingClientRect());
+  return [...svg.querySelectorAll("text")].filter(one => {
+    const box = one.getBoundingClientRect();
+    return lines.some(line => line.width < 3 && box.left < line.left && line.right < box.right &&
+      Math.min(line.bottom, box.bottom) - Math.max(line.top, box.top) > 3);
+  }).map(one => one.textContent);
+})"""
 OUTSIDE = """[...document.querySelectorAll("svg")].flatMap(svg => {
   const frame = svg.getBoundingClientRect();
   return [...svg.querySelectorAll("text, path")].filter(one => {
@@ -48,6 +58,7 @@ def pages(tmp_path_factory, made_record):
     problems = [finding("clock-held-down", ["a: b"], gpu=0, reasons="heat"), *whole.findings]
     records = {
         "real": read(DATA / "h100-bench-method-1.json"),
+        "quick": read(DATA / "h100-bench-quick.json"),
         "whole": whole,
         "two": made_record(2),
         "problem": whole._replace(findings=problems),
@@ -58,7 +69,7 @@ def pages(tmp_path_factory, made_record):
     return folder
 
 
-@pytest.mark.parametrize("name", ["real", "whole", "two", "problem", "doctor"])
+@pytest.mark.parametrize("name", ["real", "quick", "whole", "two", "problem", "doctor"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
 def test_the_page_loads_alone_and_shows_its_verdict(browser, pages, name, scheme, width):
@@ -70,6 +81,7 @@ def test_the_page_loads_alone_and_shows_its_verdict(browser, pages, name, scheme
     assert browser.evaluate(VERDICT) == [verdict, True]
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(OVERLAPS) == []
+    assert browser.evaluate(CROSSED) == []
     assert browser.evaluate(OUTSIDE) == []
 
 

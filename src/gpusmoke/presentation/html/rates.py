@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from matplotlib.axes import Axes
 
@@ -44,11 +43,6 @@ def bars(device: Device) -> Plot:
         told = f"{share:.0f} % of {figure(peak)}" if peak is not None and share is not None else ""
         name_row(made, at * PITCH + BASE, one, told)
         draw_bars(made, at * PITCH + BASE, one, peak)
-    for (_, peak), same in groupby(range(len(shown)), key=lambda at: (shown[at].dtype, peaks[at])):
-        tops = list(same)
-        if peak is not None:
-            ends = [tops[0] * PITCH + BASE + 4, tops[-1] * PITCH + BASE + 4 + BAR_PITCH + BAR]
-            made.plot([peak, peak], ends, color=COLOURS["peak"], linewidth=2, solid_capstyle="butt")
     known = any(peak is not None for peak in peaks)
     caption = "Burst: 12 ms after a rest. Settled: back to back, once rate and clock have come to rest."
     caption += " At the right: the settled rate in percent of the datasheet's dense peak." if known else ""
@@ -80,8 +74,14 @@ def bars(device: Device) -> Plot:
 
 
 def draw_bars(made: Axes, base: float, one: Measured, peak: float | None) -> None:
-    """Both bars of a product, each with its value at its end, or behind the peak where that is in the way."""
+    """Both bars of a product, each with its value at its end, or behind the peak where that is in the way.
+
+    The peak's line is no longer than the bars, since the texts above them may stand where it would go on.
+    """
     pixel = made.get_xlim()[1] / made.bbox.width
+    if peak is not None:
+        ends = [base + 4, base + 4 + BAR_PITCH + BAR]
+        made.plot([peak, peak], ends, color=COLOURS["peak"], linewidth=2, solid_capstyle="butt")
     for number_, (name, row) in enumerate((("burst", one.burst), ("settled", one.settled))):
         if (value := value_of(row)) is None:
             continue
