@@ -159,6 +159,7 @@ def test_a_record_of_audit_is_shown_as_audit_shows_it(kit, workspace):
     assert kit("report", "audit.json", "--html").returncode == 0
     page = (kit.cwd / "audit.html").read_text(encoding="utf-8")
     assert "What the lock holds" in page
+    assert "No GPU in this record." not in page  # nor a machine
     assert "linux-64-cuda13" in page
 
 

@@ -132,7 +132,7 @@ def locked(facts: Facts) -> Table | None:
         if audit.is_whole(row):
             line = audit.cells(row)
             lines.append([line[""], ", ".join(row["environments"]), *(line[title] for title in audit.TITLES[1:])])
-    return Table("What the lock holds", head, lines, words=True) if lines else None
+    return Table("What the lock holds", head, lines) if lines else None
 
 
 def compared(facts: Facts) -> Table | None:
