@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Row = dict[str, Json]
 
 LEGEND = """\
-T/s (TOP/s for int8) from rest and settled; ±%: half of p10 to p90 of rounds;
+TFLOP/s (int8: TOP/s), from rest and settled; ±%: half of p10 to p90 of rounds;
 %peak: of the datasheet; %clock: of what the sampled clock allows; both settled;
 right: verified against float64, and repeats bit-equal"""
 MOVES = {
