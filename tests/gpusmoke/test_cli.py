@@ -52,7 +52,7 @@ def test_the_help_of_each_command_has_examples_and_exit_codes(kit, name):
         (["doctor", "--frob"], "--frob"),
         (["doctor", "--build-cuda", "new"], "'new'"),
         (["check", "--timeout", "-1"], "--timeout"),
-        (["check", "--timeout", "soon"], "'soon'"),
+        (["check", "--timeout", "soon"], "'soon' is no number above 0"),
         (["bench", "--dtype", "bf17"], "'bf17'"),
         (["bench", "--shape", "0x1x1"], "'0x1x1'"),
         (["bench", "--shape", "12x12"], "'12x12'"),

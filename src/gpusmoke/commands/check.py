@@ -22,13 +22,17 @@ examples:
   pixi run check --json          the record alone on standard output
 """
 TIMEOUT_SECONDS = 180
+MOST = 1_000_000  # of whatever is given as a number
 
 
 def positive(text: str) -> float:
     """An argument that must be a number above zero."""
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise ValueError(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and below {MOST}")
     return value
 
 
