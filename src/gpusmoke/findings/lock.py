@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding, problems
-from gpusmoke.findings.builds import architectures, cuda_of_build, is_cpu, lowest_driver
+from gpusmoke.findings.builds import architectures, branch, cuda_of_build, is_cpu
 from gpusmoke.findings.platforms import version
 
 
@@ -56,7 +56,7 @@ def needs(row: dict[str, Json]) -> dict[str, Json]:
     cuda = built_with(row)
     held = None if cuda is None else architectures(pytorch(row)["channel"], cuda)
     return {
-        "driver": lowest_driver(system(row), text(row, "declared"), cuda) if cuda else None,
+        "driver": branch(system(row), text(row, "declared"), cuda) if cuda else None,
         "architectures": None if held is None else list(held),
     }
 

@@ -64,7 +64,7 @@ def test_what_each_platform_holds_and_needs(workspace):
     assert (cuda12["cuda"]["cuda-version"], cuda12["driver"]) == ("12.9", "525.60.13")
     assert cuda12["architectures"][:3] == ["5.0", "6.0", "7.0"]
     assert row(record, "win-64-cuda12")["driver"] == "527.41"
-    assert row(record, "win-64-cuda13")["driver"] is None
+    assert row(record, "win-64-cuda13")["driver"] == "580"  # the branch: no Windows driver comes with CUDA 13
     assert row(record, "linux-aarch64-cuda12")["pytorch"]["version"] == "2.10.0"
     cpu = row(record, "osx-arm64-cpu", "cpu")
     assert (cpu["driver"], cpu["architectures"], cpu["cuda"]) == (None, None, {})
