@@ -127,8 +127,8 @@ def test_without_a_baseline_there_is_a_note(run, folder):
     (found,) = judge_against(run, folder)
     assert (found.id, found.severity) == ("no-baseline", "note")
     assert found.title == (
-        f"No baseline of NVIDIA H100 80GB HBM3 to compare with in {folder}. "
-        "One is kept by: pixi run bench --save-baseline"
+        f"Nothing to compare this NVIDIA H100 80GB HBM3 with in {folder}. "
+        "A baseline is kept by: pixi run bench --save-baseline"
     )
 
 

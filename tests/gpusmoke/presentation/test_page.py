@@ -119,6 +119,13 @@ def test_hours_are_not_shown_in_seconds(made_record):
         )
 
 
+def test_a_burst_is_explained_where_there_is_one(made_record):
+    bars, several = "</span>burst</li>", made_record().measurements
+    assert bars in render(made_record())
+    settled = [row for row in several if row["regime"] == "settled"]  # as soak has it
+    assert bars not in render(made_record()._replace(measurements=settled))
+
+
 def test_it_links_to_the_document_that_lies_in_the_same_repository(made_record, tmp_path):
     assert (ROOT / "docs/measuring.md").is_file()
     record = made_record()._replace(measurements=made_record().measurements[:1])

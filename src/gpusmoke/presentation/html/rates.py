@@ -44,7 +44,9 @@ def bars(device: Device) -> Plot:
         name_row(made, at * PITCH + BASE, one, told)
         draw_bars(made, at * PITCH + BASE, one, peak)
     known = any(peak is not None for peak in peaks)
-    caption = "Burst: 12 ms after a rest. Settled: back to back, once rate and clock have come to rest."
+    rested = any(value_of(one.burst) for one in shown)  # soak never does
+    caption = "Burst: 12 ms after a rest. " if rested else ""
+    caption += "Settled: back to back, once rate and clock have come to rest."
     caption += " At the right: the settled rate in percent of the datasheet's dense peak." if known else ""
     told = (
         f"Bars for {len(shown)} products: burst {span(value_of(one.burst) for one in shown)}, settled "
@@ -54,7 +56,11 @@ def bars(device: Device) -> Plot:
         title=title,
         caption=caption,
         svg=canvas.inline(drawn, f"{device.key}-rates", f"{title}: {device.heading}", told),
-        legend=[("burst", "burst"), ("settled", "settled"), *([("peak", "datasheet peak")] if known else [])],
+        legend=[
+            *([("burst", "burst")] if rested else []),
+            ("settled", "settled"),
+            *([("peak", "datasheet peak")] if known else []),
+        ],
         numbers=Table(
             f"{title}, numbers",
             ("", "burst", "settled", "unit", "datasheet peak", "% of it"),
