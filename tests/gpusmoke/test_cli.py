@@ -1,6 +1,5 @@
 """The command line itself: help, exit codes, and bad input in one sentence."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminals import on_a_terminal
 
 from gpusmoke import __version__
 from gpusmoke.cli import COMMANDS
@@ -128,24 +128,6 @@ def test_our_own_fault_is_70_and_says_so(kit, tmp_path):
 def test_a_terminal_without_utf_8_gets_its_text_all_the_same(kit):
     done = kit("report", "--help", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"})
     assert done.returncode == 0
-
-
-def on_a_terminal(kit, changes, *arguments):
-    """What a command writes to a terminal."""
-    import pty
-
-    parent, child = pty.openpty()
-    env = kit.environment({"NO_COLOR": ""} | changes)
-    subprocess.run(
-        [sys.executable, "-m", "gpusmoke", *arguments], env=env, cwd=kit.cwd, stdout=child, timeout=60, check=False
-    )
-    os.close(child)
-    written = b""
-    with contextlib.suppress(OSError):  # how Linux says that there is no more
-        while more := os.read(parent, 65536):
-            written += more
-    os.close(parent)
-    return written.decode()
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="needs a pseudo-terminal")

@@ -186,7 +186,7 @@ def measure(session: Session, crew: Crew, request: Request, quiet: bool, patienc
     refuse_what_does_not_fit(session.facts, request)
     asked = {"request.bench": vars(request), "request.bench_deadline": request.seconds + patience}
     session.facts = session.facts.with_facts({name: Fact(value, "command line") for name, value in asked.items()})
-    progress = Progress(quiet)
+    progress = Progress(quiet, session.since)
     crew.allow(request.seconds + patience)
     start(crew, session.facts, request.options(), request.gpus)
     hurried = patience < OVERHEAD_SECONDS

@@ -61,7 +61,7 @@ def exercise(session: Session, timeout: float, quiet: bool, nvcc: bool = False, 
 
     With `links`, one more makes copies between GPUs, once the others have ended.
     """
-    options, progress = {"nvcc": True} if nvcc else {}, Progress(quiet)
+    options, progress = {"nvcc": True} if nvcc else {}, Progress(quiet, session.since)
     with recruited("check", timeout) as crew:
         session.facts = session.facts.with_facts(Machine().facts())
         start(crew, session.facts, options)

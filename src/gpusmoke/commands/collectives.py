@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> Record:
     session = Session("collectives", **options)
     with session.interruptible():
         session.facts = session.facts.with_facts(Machine().facts())
-        progress = Progress(quiet=args.json)
+        progress = Progress(args.json, session.since)
         if place is not None:
             lead(session, place, options, progress)
         else:

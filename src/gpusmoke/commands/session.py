@@ -26,16 +26,15 @@ class Session:
 
     def __init__(self, command: str, **request: Json) -> None:
         self.command = command
-        self.started = now()
+        self.started, self.since = now(), time.monotonic()
         self.complete = True
         self.facts = Facts({f"request.{name}": Fact(value, "command line") for name, value in request.items()})
         self.measurements: list[dict[str, Json]] = []
-        self._clock = time.monotonic()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the command began."""
-        return time.monotonic() - self._clock
+        return time.monotonic() - self.since
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ def load(session: Session, args: argparse.Namespace) -> None:
     with recruited("soak", 60 * args.minutes + OVERHEAD_SECONDS, args.timeout) as crew:
         session.facts = session.facts.with_facts(Machine().facts())
         start(crew, session.facts, options)
-        session.wait_for(crew, Progress(quiet=args.json))
+        session.wait_for(crew, Progress(args.json, session.since))
 
 
 def run(args: argparse.Namespace) -> Record:

@@ -8,22 +8,27 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from gpusmoke.workers.parent import Event
 
 
 class Progress:
-    """Shows what the children say while they work; `quiet` shows nothing at all."""
+    """Shows what the children say while they work, beside the time `since` the command began (time.monotonic()).
 
-    def __init__(self, quiet: bool) -> None:
-        self._console = Console(file=sys.stderr, highlight=False, quiet=quiet)
+    `quiet` shows nothing at all.
+    """
+
+    def __init__(self, quiet: bool, since: float) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, markup=False, quiet=quiet)
         self._steps: dict[int, str] = {}
-        self._started = time.monotonic()
+        self._without = "starting"
+        self._since = since
         self._status: Status | None = None
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
-            self._status = self._console.status("starting")
+            self._status = self._console.status(self)
             self._status.start()
         return self
 
@@ -47,10 +52,14 @@ class Progress:
             self._console.print(f"{self._elapsed()} {event.content}")
         elif event.kind == "end":
             self._steps.pop(event.ordinal, None)
-        if self._status is not None:
-            # With many GPUs the one that is furthest behind says most; they all take the same steps.
-            text = next(iter(self._steps.values()), "finishing")
-            self._status.update(f"{self._elapsed()} {len(self._steps)} running, {text}")
+            self._without = "finishing"
+
+    def __rich__(self) -> Text:
+        """The live line, made anew several times a second, so that its time goes on while nobody says anything."""
+        # Of many GPUs the one that is furthest behind says most; they all take the same steps.
+        step = next(iter(self._steps.values()), None)
+        text = self._without if step is None else f"{len(self._steps)} running, {step}"
+        return Text(f"{self._elapsed()} {text}", no_wrap=True, overflow="ellipsis")
 
     def _elapsed(self) -> str:
-        return f"{time.monotonic() - self._started:4.0f} s "
+        return f"{time.monotonic() - self._since:4.0f} s "
