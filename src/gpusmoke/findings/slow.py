@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import geometric_mean
 from typing import NamedTuple
 
 from gpusmoke.facts import Fact, Facts
@@ -83,6 +84,21 @@ def slow(group: Group) -> Iterator[Slow]:
     usually = row(group.what, typical_readings(group)) if found else {}
     for at, others in found:
         yield Slow(group.measured[at], group, others, usually)
+
+
+def all_together(one: Slow, slow: Sequence[Slow], medians: Mapping[tuple[Model, str], float]) -> bool:
+    """Whether its GPU is slow, too, in the mean of all that was measured in the same seconds; `slow` is where it is.
+
+    Products of one format take turns while the clock swings, so that one of several may be low on a GPU that is well.
+    """
+    known = {found.group.what.key: found.share for found in slow}
+    _, gpu, rate = one.measured
+    shares = [
+        known.get(other.what.key) or other.value / medians[gpu.model, other.what.key]
+        for other in gpu.rates
+        if other.what.is_with(rate.what)
+    ]
+    return geometric_mean(shares) < 1 - floor(rate.what.quantity)
 
 
 def typical_readings(group: Group) -> tuple[float | None, ...]:
@@ -169,10 +185,13 @@ def judge(nodes: Mapping[str, Node], measured: Sequence[Group]) -> list[Line]:
     for group in measured:
         for one in slow(group):
             by_gpu.setdefault((one.measured.node.name, one.measured.gpu.identity), []).append(one)
+    medians = {(group.model, group.what.key): group.usual.median for group in measured}
     by_node: dict[str, list[list[Slow]]] = {}
-    for (name, _), found in by_gpu.items():
-        # The settled rate of a product is the one to quote.
-        by_node.setdefault(name, []).append(sorted(found, key=lambda one: (not one.group.what.is_product, one.share)))
+    for (name, _), slow_ones in by_gpu.items():
+        if found := [one for one in slow_ones if all_together(one, slow_ones, medians)]:
+            # The settled rate of a product is the one to quote.
+            found.sort(key=lambda one: (not one.group.what.is_product, one.share))
+            by_node.setdefault(name, []).append(found)
     usually, odd = typical(nodes), software_skew(nodes)
     ordered = sorted(by_node.items(), key=lambda item: min(found[0].share for found in item[1]))
     return [told(name, min(gpus, key=lambda found: found[0].share), gpus, usually, odd) for name, gpus in ordered]

@@ -29,7 +29,10 @@ class Model(NamedTuple):
 
 
 class What(NamedTuple):
-    """What was measured, by which version of the method: `key` tells all that a rate depends on beside the GPU."""
+    """What was measured, by which version of the method: `key` tells all that a rate depends on beside the GPU.
+
+    Products of one format, which agree in all but key and name, were measured in the same seconds; `shared` tells it.
+    """
 
     key: str
     name: str
@@ -37,11 +40,16 @@ class What(NamedTuple):
     regime: str
     unit: str
     method: int
+    shared: str = ""
 
     @property
     def is_product(self) -> bool:
         """Whether it is a settled matrix product."""
         return is_product({"quantity": self.quantity, "regime": self.regime})
+
+    def is_with(self, other: What) -> bool:
+        """Whether both were measured in the same seconds, by turns."""
+        return self._replace(key="", name="") == other._replace(key="", name="")
 
 
 class Rate(NamedTuple):
@@ -242,5 +250,7 @@ def what(row: Row, way: Link | None = None) -> What:
     by = f" {way.name}" if way else ""
     told = (*key(row), by, row["method"], row["unit"])
     if told not in KNOWN:
-        KNOWN[told] = What(repr(told), name_of(row) + by, row["quantity"], row["regime"], row["unit"], row["method"])
+        shared = repr((row["dtype"], row["backend"], row.get("peer"), by))
+        name, quantity, regime = name_of(row) + by, row["quantity"], row["regime"]
+        KNOWN[told] = What(repr(told), name, quantity, regime, row["unit"], row["method"], shared)
     return KNOWN[told]
