@@ -36,8 +36,9 @@ class Node(NamedTuple):
         return [(run, one) for run in self.latest for one in run.gpus if one.identity == gpu.identity]
 
     def rates(self, gpu: Gpu) -> tuple[Rate, ...]:
-        """The newest rates of one of its GPUs."""
-        return tuple({rate.what.key: rate for _, one in reversed(self.seen(gpu)) for rate in one.rates}.values())
+        """The newest rates of one of its GPUs, of runs that came to their end."""
+        seen = [one for run, one in reversed(self.seen(gpu)) if run.complete]
+        return tuple({rate.what.key: rate for one in seen for rate in one.rates}.values())
 
     @property
     def software(self) -> dict[str, str]:
@@ -46,8 +47,8 @@ class Node(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether none of its latest runs was interrupted."""
-        return all(run.complete for run in self.latest)
+        """Whether the newest run of no command was interrupted."""
+        return all({run.command: run.complete for run in reversed(self.runs)}.values())
 
     @property
     def healthy(self) -> bool:
@@ -87,8 +88,8 @@ def node(name: str, runs: Sequence[Run]) -> Node:
     newest_first = sorted(runs, key=lambda run: (run.started, run.path), reverse=True)
     latest, commands, seen = list[Run](), set[str](), dict[str, set[str]]()
     for run in newest_first:
-        # One that was interrupted proves nothing: it takes nothing back, and counts only where none came after it.
-        if run.complete or run.command not in commands:
+        # One that was interrupted takes nothing back. Where another came after it, only what it had found counts.
+        if run.complete or run.problems or run.command not in commands:
             left = rest(run, seen[run.command]) if run.command in seen else run
             latest += [left] if left is not None else []
         if run.complete:

@@ -144,7 +144,7 @@ def run(record: Record, path: str, node: str) -> Run:
         command=record.command,
         started=record.started,
         complete=record.complete,
-        problems=told(record, "problem") if record.complete else (),
+        problems=tuple(one for one in told(record, "problem") if one.id != "interrupted"),
         warnings=told(record, "warning"),
         software=shared(tuple(software(record))),
         gpus=tuple(gpus(record)),

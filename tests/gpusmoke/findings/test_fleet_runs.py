@@ -45,6 +45,16 @@ def test_an_interrupted_run_takes_nothing_back():
     assert told([broken, cut, run("n", ON_B, **LATEST)]) == [("node-broken", ("n",)), FEW]
 
 
+def test_what_an_interrupted_run_had_found_is_told():
+    """As by a soak of hours that somebody ends since a result was wrong."""
+    cut = run("n", ON_A, complete=False, **ERRORS)
+    assert told([cut]) == [("node-broken", ("n",)), ("node-interrupted", ("n",))]
+    again = run("n", ON_A, complete=False, **LATER)
+    assert told([cut, again]) == [("node-broken", ("n",)), ("node-interrupted", ("n",))]
+    assert told([cut, run("n", ON_B, **LATER)]) == [("node-broken", ("n",)), FEW]
+    assert told([cut, run("n", ON_A, **LATER)]) == [("node-flaky", ("n",)), FEW]
+
+
 def test_parts_of_one_card_have_its_place_and_are_not_each_other():
     # What shares an address has none of its own: see test_files.
     parts = [gpu(uuid=f"GPU-{name}") for name in "AB"]

@@ -187,6 +187,15 @@ def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
     assert gpu.rates[1].readings[0] == document["measurements"][1]["telemetry"]["sm_clock_mhz"]
 
 
+def test_of_an_interrupted_run_what_it_had_found_is_kept_and_not_the_interruption(tmp_path):
+    document = json.loads(TEXT) | {"complete": False, "verdict": "problem"}
+    blank = {"severity": "problem", "evidence": [], "advice": [], "link": None, "title": "A title."}
+    document["findings"] = [blank | {"id": "bits-differ", "gpu": 0}, blank | {"id": "interrupted", "gpu": None}]
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (file,), _ = find([tmp_path])
+    assert [one.id for one in read(file).problems] == ["bits-differ"]
+
+
 def test_parts_of_a_card_have_no_address_of_their_own(tmp_path):
     document = json.loads(TEXT)
     (card,) = document["facts"]["cuda.devices"]["value"]
