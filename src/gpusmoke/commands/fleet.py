@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -28,14 +29,16 @@ examples:
   pixi run fleet results --json |
     jq -r '.facts."fleet.nodes".value[] | select(.state != "healthy").node'
 """
+# A line of the nodes.txt that scripts/htcondor/smoke.sub reads: a node, and how many GPUs it has.
+OF_HTCONDOR = re.compile(r"^\s*([^\s,\[\]]+)\s*,\s*[0-9]+\s*$", re.ASCII)
 
 
 def nodes(text: str) -> list[str]:
     """The nodes that should have left a record. Raises UsageError where that can't be told."""
     try:
         if text.startswith("@"):
-            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
-            text = ",".join(line.partition("#")[0] for line in lines)
+            lines = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
+            text = ",".join(OF_HTCONDOR.sub(r"\1", line.partition("#")[0]) for line in lines)
         names = hostlist.expand(text)
     except OSError as error:
         raise UsageError(f"--expect: {text[1:]} can't be read: {error.strerror}") from None
@@ -52,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect",
         metavar="NODELIST",
-        help="the nodes that should be there, as Slurm writes them (a[01-03,7],b), or @FILE with one on each line",
+        help="the nodes that should be there, as Slurm writes them (a[01-03,7],b), or @FILE with one on each line, "
+        "as in HTCondor's nodes.txt",
     )
     parser.add_argument("--all", action="store_true", help="show every line, and every node that is healthy")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write it as one HTML file")

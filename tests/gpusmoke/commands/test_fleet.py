@@ -125,6 +125,10 @@ def test_expected_nodes_may_stand_in_a_file(kit, small):
     record, code = judged(kit, "results", "--expect", "@nodes.txt")
     assert code == 1
     assert named(record) == {"node00003": {"node-missing"}, "node00004": {"node-missing"}}
+    # As condor_status writes it for smoke.sub, and an editor of Windows any text.
+    (kit.cwd / "nodes.txt").write_text("\ufeffnode00001, 8\r\nnode00002, 16\r\nnode9.example.org, 1\r\n", newline="")
+    record, _ = judged(kit, "results", "--expect", "@nodes.txt")
+    assert named(record) == {"node9.example.org": {"node-missing"}}
 
 
 def test_where_no_node_left_a_record_all_are_missing(kit):
