@@ -40,8 +40,13 @@ OF_NO_ACCOUNT |= {"verbose"}
 
 
 def environment(name: str) -> Path:
-    """The Python of an environment, which is made first where it is missing, unfinished or out of date."""
-    if not is_ready(name):
+    """The Python of an environment, which is made first where it is missing, unfinished or out of date.
+
+    Another one that holds all of its packages will do: a cluster's nodes may have no network to make one more.
+    """
+    holding = [one for one in (name, *GROUPS) if set(requirements(name)) <= set(requirements(one))]
+    held = next(filter(is_ready, holding), name)
+    if not is_ready(held):
         import fcntl  # Windows has none, and only Pixi there
 
         (ROOT / ".nox").mkdir(exist_ok=True)
@@ -53,7 +58,7 @@ def environment(name: str) -> Path:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not is_ready(name):
                 install(name, lock.fileno())
-    return ROOT / ".nox" / name / "bin" / "python"
+    return ROOT / ".nox" / held / "bin" / "python"
 
 
 def requirements(name: str) -> tuple[str, ...]:

@@ -56,6 +56,14 @@ class TestEnvironments:
         assert "see rename --help" in clone.run("rename").stderr
         assert [name.split("==")[0] for name in clone.installed] == ["nox", "nvidia-ml-py"]
 
+    def test_what_a_larger_one_holds_is_not_installed_again(self, clone):
+        """A job on nodes without a network ends with fleet; check was run on the login node."""
+        clone.has_python()
+        clone.run("check")
+        for command in (["fleet", "results"], ["fleet", "results", "--html", "page.html"], ["doctor"]):
+            assert clone.run(*command, STAND_IN_PIP=NOT_FOUND).returncode == 0
+        assert [name.split("==")[0] for name in clone.installed] == ["nox", "uv", "nvidia-ml-py"]
+
     def test_the_gpu_one_holds_all_pins_of_its_groups(self, clone):
         clone.has_python()
         clone.run("check")
