@@ -111,7 +111,9 @@ def died(rows: Sequence[Row]) -> Iterator[Finding]:
         if end["how"] == "died":
             yield finding("rank-died", evidence(row), None, how=how_ended(end.get("exit_code")), **words)
         else:
-            yield finding("rank-silent", evidence(row), None, seconds=row.get("silent_seconds"), **words)
+            # Where it was rank 0, which listens to all, others listen to it only since.
+            seconds = end.get("silent_seconds") or row.get("silent_seconds")
+            yield finding("rank-silent", evidence(row), None, seconds=seconds, **words)
 
 
 def named(ranks: Sequence[int]) -> str:

@@ -51,8 +51,9 @@ def death(place: Place, worker: Worker) -> dict[str, Json] | None:
     if outcome.finished:
         return None
     how = "silent" if outcome.silent_seconds is not None else "died"
-    ended = {"how": how, "exit_code": outcome.exit_code, "step": outcome.last_step, "lines": outcome.stderr}
-    return {"node": place.node, "local_rank": place.local_rank, **ended}
+    ended = {"how": how, "exit_code": outcome.exit_code, "silent_seconds": outcome.silent_seconds}
+    said = {"step": outcome.last_step, "lines": outcome.stderr}
+    return {"node": place.node, "local_rank": place.local_rank, **ended, **said}
 
 
 def follow(place: Place, options: dict[str, Json]) -> int:

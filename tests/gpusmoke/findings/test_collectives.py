@@ -16,6 +16,7 @@ HERE = {"gpusmoke": "0.1.0", "torch": "2.13.0", "nccl": None, "device": "cpu", "
 ROW = {"arrived": True, "alive": True, "number": 5, "step": "in all-reduce of 1 MiB", "silent_seconds": 0.3}
 KILLED = {"how": "died", "exit_code": -9, "step": "in all-reduce of 1 MiB", "lines": ["terminate called"]}
 LOST = {"how": "error", "step": "in all-reduce of 1 MiB", "lines": ["[pair.cc:553] Connection closed by peer [::1]:4"]}
+WAITED = LOST | {"lines": ["[unbound_buffer.cc:129] Timed out waiting 45000ms for send operation to complete"]}
 MEASURED = {"quantity": "all-reduce", "shape": [1 << 20], "ranks": 4, "value": 1.0}
 TROUBLE = {"timeout": 60.0}
 
@@ -60,6 +61,7 @@ def test_a_run_without_measurements_is_no_success():
         ({2: {"ended": KILLED}}, "rank-died", "Rank 2 (node 1, local rank 0) died, killed by signal 9, in all-reduce"),
         ({2: {"ended": KILLED | {"exit_code": 3}}}, "rank-died", "exit code 3"),
         ({1: {"ended": {"how": "silent", "lines": []}, "silent_seconds": 99.5}}, "rank-silent", "for 99.5 s"),
+        ({0: {"ended": {"how": "silent", "silent_seconds": 180.0}}, 1: {"ended": WAITED}}, "rank-silent", "for 180.0"),
         ({3: {"alive": False, "silent_seconds": 61.0}}, "rank-silent", "Rank 3 (node 1, local rank 1) fell silent"),
         ({1: {"arrived": False, "alive": False}}, "rank-missing", "Of 4 ranks rank 1 did not come within 60.0 s"),
         (
