@@ -199,19 +199,23 @@ def add_rates(page: Page, facts: Facts) -> None:
     if not held:
         return
     table = [TITLES, *(cells(row) for rows in held.values() for row in rows)]
-    widths = [max(len(line[at]) for line in table) for at in range(len(TITLES))]
+    longest, *widths = (max(len(line[at]) for line in table) for at in range(len(TITLES)))
+    name_width = min(longest, page.width - sum(width + 2 for width in widths))
 
-    def fitted(line: Sequence[str]) -> str:
-        first, *numbers, unit = line
-        middle = (cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=False))
-        return "  ".join([first.ljust(widths[0]), *middle, unit])
+    def add(line: Sequence[str], style: str = "") -> None:
+        name, *numbers, unit = line
+        if len(name) > name_width:  # as that of a kernel: it has a line of its own
+            page.add(name, style)
+            name = ""
+        middle = (cell.rjust(width) for cell, width in zip(numbers, widths, strict=False))
+        page.add("  ".join([name.ljust(name_width), *middle, unit]), style)
 
     page.add("")
-    page.add(fitted(TITLES), "dim")
+    add(TITLES, "dim")
     for model, rows in held.items():
         page.add(model)
         for row in rows:
-            page.add(fitted(cells(row)))
+            add(cells(row))
     page.add("±%: a standard deviation, as the median absolute deviation tells it", "dim")
 
 

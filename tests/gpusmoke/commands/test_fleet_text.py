@@ -70,6 +70,19 @@ def test_one_is_told_as_one(kit, small):
     assert " 2 nodes with a record, 1 GPU gpusmoke " in text
 
 
+def test_names_that_are_too_long_for_a_table_of_80_columns_have_lines_of_their_own(kit, small):
+    def by_a_kernel(document):
+        for row in document["measurements"]:
+            row["backend"] = "nvcc-hopper"
+
+    small(3, dict.fromkeys(range(3), by_a_kernel))
+    lines = kit("fleet", "results").stdout.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    at = lines.index("bf16 8192x8192x8192 NT settled nvcc-hopper")
+    assert lines[at + 1].split()[0] == "3"
+    assert lines[at + 1].index("TFLOP/s") == lines[at - 2].index("unit")
+
+
 def test_what_a_record_says_is_text_on_the_terminal(kit, small):
     wicked = {
         0: setting("request.node", "\x1b[31mred\x1b[0m"),
