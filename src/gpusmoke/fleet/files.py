@@ -74,8 +74,9 @@ def find(paths: Iterable[Path]) -> tuple[list[File], list[Unread]]:
         elif not stat.S_ISREG(status.st_mode):
             refuse(path, "is no ordinary file")
         else:
-            first = found.get((status.st_dev, status.st_ino), path)
-            found[status.st_dev, status.st_ino] = min(first, path)
+            first = found.setdefault((status.st_dev, status.st_ino), path)
+            if first != path:  # the file's own name, and not that of a link to it
+                found[status.st_dev, status.st_ino] = min(first, path, key=lambda one: (one.is_symlink(), one))
 
     def unentered(error: OSError) -> None:
         refuse(Path(error.filename), f"can't be looked into: {error.strerror}")

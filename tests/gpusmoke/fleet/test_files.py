@@ -43,6 +43,7 @@ def test_nothing_is_read_twice(tmp_path):
     named(tmp_path, "job/a.json")
     os.link(tmp_path / "job/a.json", tmp_path / "job/b.json")
     (tmp_path / "job/c.json").symlink_to("a.json")
+    (tmp_path / "job/0-latest.json").symlink_to("a.json")
     assert seen(tmp_path, tmp_path / "job", tmp_path / "job/a.json") == (["a.json"], {})
 
 
