@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from gpusmoke.facts import Facts
@@ -49,6 +50,16 @@ def surroundings(facts: Facts) -> Iterator[Finding]:
     if value is not None and cuda_usable(facts):
         total = max(count, len(facts.rows("nvml.gpus")))
         yield finding("gpus-chosen", facts.evidence("env.CUDA_VISIBLE_DEVICES"), value=value, count=count, total=total)
+        if (names := named(facts, value)) > count:
+            evidence = facts.evidence("env.CUDA_VISIBLE_DEVICES", "host.nvidia_cards", "host.device_nodes")
+            yield finding("gpu-missing", evidence, value=value, named=names, count=count)
+
+
+def named(facts: Facts, value: str) -> int:
+    """How many GPUs CUDA_VISIBLE_DEVICES names; 0 where MIG divides one, of whose parts CUDA shows but the first."""
+    names = list(itertools.takewhile(lambda one: one not in ("", "-1"), map(str.strip, value.split(","))))
+    divided = any(row.get("mig_mode") == 1 for row in facts.rows("nvml.gpus"))
+    return 0 if divided or any(one.startswith("MIG") for one in names) else len(names)
 
 
 def builds(facts: Facts) -> Iterator[Finding]:

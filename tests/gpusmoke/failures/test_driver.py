@@ -41,6 +41,7 @@ CASES = [
     ("visible-devices-empty", "", {}, {"CUDA_VISIBLE_DEVICES": "-1"}, "unset CUDA_VISIBLE_DEVICES"),
     ("visible-devices-invalid", "", {}, {"CUDA_VISIBLE_DEVICES": "7"}, "nvidia-smi -L"),
     ("visible-devices-invalid", "", {}, {"CUDA_VISIBLE_DEVICES": "0,0"}, "nvidia-smi -L"),
+    ("gpu-missing", {"devices": 3}, {}, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, "nvidia-smi -L"),
     ("mig-no-instance", {"cuInit": 100, "mig_mode": 1}, {}, {}, "nvidia-smi -L"),
     ("device-node-missing", {"cuInit": 100}, {"dev/nvidia0": None}, {}, "ls -l /dev/nvidia*"),
     ("device-node-missing", {"cuInit": 100, "nvmlInit_v2": 17}, {}, {}, "ls -l /dev/nvidia*"),

@@ -118,6 +118,24 @@ def test_surroundings_are_told():
     assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '1': CUDA sees 1 of this machine's 2 GPUs."]
 
 
+@pytest.mark.parametrize(
+    ("value", "mig", "words"),
+    [
+        ("0,1", 0, "names 2 GPUs, and CUDA shows 1: "),
+        ("0, GPU-8ab2 ,7", None, "names 3 GPUs, and CUDA shows 1: "),
+        ("0", 0, None),
+        ("0,-1,1", 0, None),  # as people hide the rest
+        ("0,", 0, None),
+        ("0,1", 1, None),
+        ("MIG-8ab2,MIG-9bc3", None, None),
+    ],
+)
+def test_a_gpu_that_a_job_was_given_and_that_is_not_there_is_missed(value, mig, words):
+    found = diagnose(facts(env__CUDA_VISIBLE_DEVICES=value, nvml__gpus=[{"mig_mode": mig}]))
+    assert bad(found) == (["gpu-missing"] if words else [])
+    assert all(words in one.title for one in found if one.id == "gpu-missing")
+
+
 NAMES = [
     *HEALTHY,
     "cuda.probe",
