@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts
 from gpusmoke.findings.topology import card, near, nvlinks, topology, visible, way
+from gpusmoke.presentation.alike import ranges
 from gpusmoke.presentation.grid import NONE, Grid, draw, matrix
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def links(facts: Facts) -> Grid | str | None:
         }
         return matrix("Links between the GPUs", both)._replace(note=LEGEND)
     pair, one = next(iter(known.items()))
-    return f"Each is linked to each by {way(facts, pair[0], one)}."
+    linked = sorted({gpu for pair in known for gpu in pair})  # one that does not answer tells of no link
+    which = "" if linked == visible(facts) else f"GPU {ranges(linked)}: "
+    return f"{which}{'each' if which else 'Each'} is linked to each by {way(facts, pair[0], one)}."
 
 
 def add_machine(page: Page, facts: Facts) -> None:

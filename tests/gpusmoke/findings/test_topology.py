@@ -47,6 +47,12 @@ def test_eight_on_a_switch_are_linked_by_all_their_links():
     assert machine.links(machine_of_eight) == "Each is linked to each by 18 NVLinks 4.0."
 
 
+def test_a_gpu_that_does_not_answer_is_not_told_to_be_linked():
+    gpus = [gpu(at) for at in range(4)]
+    lost = facts([*gpus[:1], {"index": 1, "error": {"code": 15}}, *gpus[2:]])
+    assert machine.links(lost) == "GPU 0, 2-3: each is linked to each by 18 NVLinks 4.0."
+
+
 def test_cards_that_are_wired_to_each_other_have_the_links_between_them():
     to = {0: {"00000000:01:00.0": 4, "00000000:02:00.0": 2}, 1: {"00000000:00:00.0": 4}, 2: {"00000000:00:00.0": 2}}
     wired = facts([gpu(at, "Tesla V100", up=6, to=to[at]) for at in range(3)], order=[2, 0, 1])
