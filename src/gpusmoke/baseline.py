@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gpusmoke.errors import UsageError
 from gpusmoke.facts.workspace import project_root
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.comparable import cards, difference, unfit
+from gpusmoke.findings.comparable import cards, difference, pairs, unfit
 from gpusmoke.findings.comparison import TOLERANCE, judge
 from gpusmoke.record import Record, add, read
 
@@ -74,17 +74,24 @@ def stored(record: Record, folder: Path) -> Iterator[Baseline | str]:
 
 
 def newest_comparable(record: Record, folder: Path) -> tuple[Baseline | None, list[str]]:
-    """The newest baseline that the record can be compared with, and why newer ones, and damaged ones, are not."""
+    """The newest baseline that the record can be compared with, and why newer ones, and damaged ones, are not.
+
+    One of the same card comes first: machines may share the folder.
+    """
     found = list(stored(record, folder))
     passed_over = [one for one in found if isinstance(one, str)]
     kept = [one for one in found if isinstance(one, Baseline)]
+    others = list[Baseline]()
     for one in sorted(kept, key=lambda baseline: baseline.record.started, reverse=True):
         why = unfit(one.record) or (None if one.record.verdict == "healthy" else "it is not healthy")
         why = why or difference(one.record, record)
-        if why is None:
-            return one, passed_over
-        passed_over.append(f"{one.path.name}: {why}")
-    return None, passed_over
+        if why is not None:
+            passed_over.append(f"{one.path.name}: {why}")
+        elif all(pair.another_card for pair in pairs(one.record, record)):
+            others.append(one)
+        else:
+            return one, [*passed_over, *(f"{other.path.name}: it is of another card" for other in others)]
+    return next(iter(others), None), passed_over
 
 
 def judge_against(record: Record, folder: Path, tolerance: float = TOLERANCE) -> list[Finding]:

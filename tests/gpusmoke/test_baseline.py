@@ -96,6 +96,18 @@ def test_the_newest_comparable_baseline_is_taken(run, folder):
     assert torch == "20261124T000000Z.json: the version of PyTorch differs: 2.14 and 2.11"
 
 
+def test_the_same_cards_baseline_comes_before_those_of_others(run, folder):
+    """Machines of a cluster share the folder."""
+    devices = [row | {"uuid": "GPU-1"} for row in run.facts.rows("cuda.devices")]
+    other = at(run, "2026-11-20T00:00:00Z", cuda__devices=devices)
+    save(other, folder)
+    assert newest_comparable(run, folder)[0].record.started == other.started
+    save(at(run, "2026-11-10T00:00:00Z"), folder)
+    baseline, passed_over = newest_comparable(run, folder)
+    assert baseline.record.started == "2026-11-10T00:00:00Z"
+    assert passed_over == ["20261120T000000Z.json: it is of another card"]
+
+
 def test_a_baseline_that_is_not_healthy_is_passed_over(run, folder):
     path = save(run, folder)
     document = json.loads(path.read_text())

@@ -15,6 +15,9 @@ wrong about: finds that one format got slower, which the mean over all would hid
 (verdict.waves): finds that one kernel was replaced by a slower one. The factors are such that what makes one product
 slower makes the format slower if it befalls half of its products.
 
+Two cards of one model differ by a few per cent, so between them the tolerance is 5 % at least: where machines share a
+folder of baselines, or a job is given another GPU of the same one.
+
 Where the power cap held both runs, they are judged as if they had been equally warm (heat.py).
 
 A GPU's bursts and copies are judged one by one, see TOLERANCES. How a spread is told stands in verdict.py, what
@@ -33,6 +36,7 @@ from gpusmoke.findings.comparable import Key, Pair, Row, cards, is_product, name
 from gpusmoke.findings.exercise import wrong_result
 from gpusmoke.findings.heat import heat
 from gpusmoke.findings.verdict import Verdict, between, of_few, waves
+from gpusmoke.measuring.outliers import FLOOR
 
 if TYPE_CHECKING:
     from gpusmoke.record import Record
@@ -153,7 +157,7 @@ def devices(older: Record, newer: Record, tolerance: float) -> list[Device]:
     for pair in known:
         old, new = rows_of(older, pair.older.gpu, called), rows_of(newer, pair.newer.gpu)
         if any(is_product(row) for one, row in old.items() if one in new):
-            found.append(device(pair, old, new, tolerance))
+            found.append(device(pair, old, new, max(tolerance, FLOOR) if pair.another_card else tolerance))
     return found
 
 

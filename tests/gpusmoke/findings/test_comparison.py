@@ -219,6 +219,16 @@ def test_gpus_of_one_uuid_belong_together_and_of_one_ordinal_where_the_models_ag
     assert "132 multiprocessors, and a GPU with 114 multiprocessors" in difference(old, other)
 
 
+def test_what_two_cards_of_one_model_differ_by_is_no_loss():
+    """The two H200 of tests/gpusmoke/data differ by 2.4 %, in one run."""
+    old = record([row([100.0] * 10)])
+    lower = [row([97.6] * 10)]
+    assert [one.id for one in judge(old, record(lower))] == ["slower"]
+    assert [one.id for one in judge(old, record(lower, uuid="GPU-2"))] == ["another-card", "no-change"]
+    much = [row([93.0] * 10)]
+    assert [one.id for one in judge(old, record(much, uuid="GPU-2"))] == ["another-card", "slower"]
+
+
 def test_only_rows_of_both_are_compared():
     old = record([row([1.0] * 5), row([1.0] * 5, dtype="fp8")])
     new = record([row([1.0] * 5), row([1.0] * 5, dtype="fp32")])
