@@ -10,6 +10,7 @@ import signal
 import stat
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,9 +185,12 @@ def read_all(files: Sequence[File]) -> Iterator[Read]:
     if count == 1:
         yield from map(read, files)
         return
-    pool = ProcessPoolExecutor(count, initializer=prepare)
+    pool, done = ProcessPoolExecutor(count, initializer=prepare), 0
     try:
         for some in pool.map(read_some, [files[at : at + AT_ONCE] for at in range(0, len(files), AT_ONCE)]):
             yield from some
+            done += len(some)
+    except BrokenProcessPool:  # one was killed, as on a login node with little memory for each user
+        yield from map(read, files[done:])
     finally:
         pool.shutdown(cancel_futures=True)

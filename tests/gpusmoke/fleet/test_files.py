@@ -173,6 +173,28 @@ def test_many_are_read_on_all_cores_with_the_same_result(tmp_path, monkeypatch):
     assert {type(one) for one in alone} == {Run, Unread}
 
 
+def test_where_a_reading_process_is_killed_the_rest_is_read_without(tmp_path, monkeypatch):
+    Fleet(28, faults=20).write(tmp_path)
+    found, _ = find([tmp_path])
+    alone = list(read_all(found))
+    monkeypatch.setattr(files, "WORTH_IT", 2)
+    monkeypatch.setattr(files, "AT_ONCE", 5)
+    monkeypatch.setattr(files, "processes", lambda: 2)
+    monkeypatch.setattr(files, "prepare", Killed(found[17].path))
+    assert list(read_all(found)) == alone
+
+
+class Killed:
+    """Sets a reading process up to be killed at that file, as by the kernel for want of memory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self):
+        original = files.read
+        files.read = lambda file: os._exit(9) if file.path == self.path else original(file)
+
+
 def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
     named(tmp_path, "a.json")
     (file,), _ = find([tmp_path])
