@@ -183,6 +183,9 @@ def is_rate(row: Row) -> bool:
     )
 
 
+LEGEND = """\
+±%: a standard deviation, as the median absolute deviation tells it; slow is a
+GPU only where all its products of one format are so together"""
 TITLES = ("", "GPUs", "median", "±%", "slow below", "slowest", "unit")
 
 
@@ -216,7 +219,8 @@ def add_rates(page: Page, facts: Facts) -> None:
         page.add(model)
         for row in rows:
             add(cells(row))
-    page.add("±%: a standard deviation, as the median absolute deviation tells it", "dim")
+    for line in LEGEND.splitlines():
+        page.add(line, "dim")
 
 
 def add_advice(page: Page, findings: Sequence[Finding]) -> None:
