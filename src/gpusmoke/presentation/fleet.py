@@ -184,8 +184,8 @@ def is_rate(row: Row) -> bool:
 
 
 LEGEND = """\
-±%: a standard deviation, as the median absolute deviation tells it; slow is a
-GPU only where all its products of one format are so together"""
+±%: a standard deviation, as the median absolute deviation tells it; a GPU is
+slow only where all its products of one format are, taken together"""
 TITLES = ("", "GPUs", "median", "±%", "slow below", "slowest", "unit")
 
 
