@@ -18,7 +18,7 @@ from gpusmoke.commands.session import Session, add_results_argument
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Facts, Json
 from gpusmoke.facts.machine import Machine
-from gpusmoke.findings.rates import judge
+from gpusmoke.findings.rates import judge, wrong
 from gpusmoke.measuring.formats import ELEMENT_BYTES, ON_CPU
 from gpusmoke.measuring.shapes import LAYOUTS, Shape
 from gpusmoke.presentation.progress import Progress
@@ -210,4 +210,4 @@ def run(args: argparse.Namespace) -> Record:
     session = Session("bench", require_gpu=args.require_gpu)
     with session.interruptible(), recruited("bench", gpus=request.gpus) as crew:
         measure(session, crew, request, quiet=args.json)
-    return session.record(lambda facts: judge(facts, session.measurements))
+    return session.record(lambda facts: judge(facts, session.measurements), lambda _: wrong(session.measurements))

@@ -9,7 +9,7 @@ from gpusmoke.commands.crews import recruited, start
 from gpusmoke.commands.peers import links_after
 from gpusmoke.commands.session import Session
 from gpusmoke.facts.machine import Machine
-from gpusmoke.findings.exercise import judge
+from gpusmoke.findings.exercise import failures, judge
 from gpusmoke.presentation.progress import Progress
 from gpusmoke.record import Record
 
@@ -74,4 +74,4 @@ def run(args: argparse.Namespace) -> Record:
     session = Session("check", require_gpu=args.require_gpu, nvcc=args.nvcc, check_deadline=args.timeout)
     with session.interruptible():
         exercise(session, args.timeout, quiet=args.json, nvcc=args.nvcc)
-    return session.record(judge)
+    return session.record(judge, failures)

@@ -17,7 +17,7 @@ from gpusmoke.commands.session import Session, add_markdown_argument, add_result
 from gpusmoke.errors import UsageError
 from gpusmoke.facts import Fact, Json
 from gpusmoke.facts.machine import Machine
-from gpusmoke.findings.collectives import judge
+from gpusmoke.findings.collectives import judge, wrong
 from gpusmoke.measuring.collectives import EXACT, OPERATIONS, largest_value, parse_size, sizes
 from gpusmoke.measuring.formats import size_text
 from gpusmoke.measuring.ranks import Place
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> Record:
             lead(session, place, options, progress)
         else:
             start_torchrun(session, args, progress)
-    return session.record(lambda facts: judge(facts, session.measurements))
+    return session.record(lambda facts: judge(facts, session.measurements), wrong)
 
 
 def lead(session: Session, place: Place, options: dict[str, Json], progress: Progress) -> None:

@@ -8,7 +8,7 @@ from gpusmoke.commands.bench import Request, gpus, listed, measure, shapes
 from gpusmoke.commands.check import positive
 from gpusmoke.commands.crews import recruited
 from gpusmoke.commands.session import Session, add_results_argument
-from gpusmoke.findings.kernels import judge
+from gpusmoke.findings.kernels import failures, judge
 from gpusmoke.kernels.plan import FAMILIES
 from gpusmoke.record import Record
 
@@ -49,4 +49,6 @@ def run(args: argparse.Namespace) -> Record:
     session = Session("kernels")
     with session.interruptible(), recruited("bench", gpus=request.gpus) as crew:
         measure(session, crew, request, quiet=args.json)
-    return session.record(lambda facts: judge(facts, session.measurements))
+    return session.record(
+        lambda facts: judge(facts, session.measurements), lambda facts: failures(facts, session.measurements)
+    )

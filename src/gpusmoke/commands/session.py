@@ -7,7 +7,7 @@ import contextlib
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,10 +58,14 @@ class Session:
             self.facts = self.facts.with_facts(crew.facts())
             self.measurements += crew.measurements()
 
-    def record(self, judge: Callable[[Facts], Sequence[Finding]]) -> Record:
-        """The record of all this, with the findings that `judge` makes of the facts."""
-        # After an interruption only what was measured counts: how the children ended is our own doing.
-        findings = merged(judge(self.facts)) if self.complete else [finding("interrupted")]
+    def record(
+        self, judge: Callable[[Facts], Sequence[Finding]], seen: Callable[[Facts], Iterable[Finding]] = lambda _: ()
+    ) -> Record:
+        """The record of all this, with the findings that `judge` makes of the facts, or `seen` after an interruption.
+
+        That is what was wrong until then: how the children ended is our own doing.
+        """
+        findings = merged(judge(self.facts) if self.complete else [*seen(self.facts), finding("interrupted")])
         return Record(
             command=self.command,
             started=self.started,

@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> Record:
         else:
             seconds = args.seconds or (SECONDS if session.facts.rows("cuda.devices") else SECONDS_ON_CPU)
             measure(session, crew, Request(seconds, "smoke", DTYPES), quiet=args.json)
-    record = session.record(judge)
+    record = session.record(
+        judge, lambda facts: [*exercise_rules.failures(facts), *rate_rules.wrong(session.measurements)]
+    )
     # Interrupted, or without a GPU, it is compared with nothing.
     return record._replace(findings=[*record.findings, *judge_against(record, args.baselines, args.tolerance / 100)])

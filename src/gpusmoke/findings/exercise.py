@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gpusmoke.facts import Facts, Json, listed, objects, shown
-from gpusmoke.findings import Finding, catalogue, finding, ids_for, links
+from gpusmoke.findings import Finding, catalogue, finding, ids_for, links, problems
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.pytorch import pytorch
 
@@ -100,6 +100,11 @@ def steps(facts: Facts) -> Iterator[Finding]:
         ):
             what = ", ".join(str(step.get("step")) for step in done)
             yield finding("gpu-works" if gpu is not None else "cpu-works", [], gpu, name=row.get("name"), steps=what)
+
+
+def failures(facts: Facts) -> list[Finding]:
+    """What was wrong in any step, however the run ended."""
+    return problems(list(steps(facts)))
 
 
 def pcie_links(facts: Facts) -> Iterator[Finding]:

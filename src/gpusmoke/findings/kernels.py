@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from statistics import geometric_mean
 
 from gpusmoke.facts import Facts, Json, listed, objects
-from gpusmoke.findings import Finding, finding
+from gpusmoke.findings import Finding, finding, problems
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import devices_used, gpu_of, nvcc_words, ordinals, wrong_result
 from gpusmoke.findings.rates import judge as judge_rates
+from gpusmoke.findings.rates import wrong
 from gpusmoke.measuring.shares import shares
 
 
@@ -49,6 +50,12 @@ def beside_cublas(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
         yield finding(
             "beside-cublas", evidence, gpu, kernel=backend, dtype=dtype, shares=", ".join(words), products=products
         )
+
+
+def failures(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
+    """What was wrong, however the run ended."""
+    built = [one for ordinal in ordinals(facts, "bench") for one in kernels(facts, ordinal)]
+    return [*problems(built), *wrong(measurements)]
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

@@ -17,6 +17,14 @@ from gpusmoke.measuring.expected import shortfalls
 LOWERED = 0.99  # of the default: drivers round
 
 
+def wrong(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
+    """Results that are not right; of copies between GPUs links.py tells."""
+    for row in measurements:
+        if "peer" not in row and row["verified"]["passed"] is not True:
+            dtype, quantity = row["dtype"], row["quantity"].replace("-", " ")
+            yield wrong_result(f"The {dtype} product" if dtype else f"The {quantity}", row["verified"], row["gpu"])
+
+
 def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal: int) -> Iterator[Finding]:
     """One device: a summary line, and what was wrong, slowed down or left out."""
     row = facts.row(f"bench.{ordinal}")
@@ -25,10 +33,8 @@ def device_rates(facts: Facts, measurements: Sequence[dict[str, Json]], ordinal:
     gpu = gpu_of(facts, "bench", ordinal)
     mine = [m for m in measurements if m.get("gpu") == gpu]
     name = row.get("name") or "the device"
+    yield from wrong(mine)
     for measurement in mine:
-        if measurement["verified"]["passed"] is not True:
-            dtype, quantity = measurement["dtype"], measurement["quantity"].replace("-", " ")
-            yield wrong_result(f"The {dtype} product" if dtype else f"The {quantity}", measurement["verified"], gpu)
         if gpu is not None and measurement.get("settled") is False:  # a CPU has no power controller to wait for
             yield finding("not-settled", [], gpu, dtype=measurement["dtype"])
     yield from slowed(facts, ordinal, gpu, mine)

@@ -7,6 +7,9 @@ import sys
 import pytest
 from processes import alive, wait_until
 
+from gpusmoke.cli import main
+from gpusmoke.commands import collectives
+from gpusmoke.facts import Fact
 from gpusmoke.measuring.collectives import OPERATIONS, bus_factor
 
 pytest.importorskip("torch")
@@ -154,3 +157,16 @@ def test_a_rank_ends_when_its_torchrun_was_killed(kit, tmp_path):
     wait_until(lambda: (tmp_path / "pid").read_text().endswith(" "))
     pids = [int(pid) for pid in (tmp_path / "pid").read_text().split()]
     wait_until(lambda: not alive(pids))
+
+
+def test_what_came_out_wrong_before_an_interruption_is_told(monkeypatch, capsys, tmp_path):
+    row = {"rank": 1, "operation": "all-reduce", "size": 1024, "index": 5, "found": 1.0, "expected": 2.0}
+
+    def interrupted(session, *_):
+        session.facts = session.facts.with_facts({"collectives.wrong": Fact([row], "PyTorch")})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(collectives, "start_torchrun", interrupted)
+    assert main(["collectives", "--backend", "gloo", "--ranks", "2", "--json", "--results", str(tmp_path)]) == 130
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [one["id"] for one in found] == ["collective-wrong", "interrupted"]

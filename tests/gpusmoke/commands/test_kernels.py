@@ -9,7 +9,7 @@ import pytest
 
 from gpusmoke.cli import main
 from gpusmoke.facts import Fact, Facts
-from gpusmoke.findings.kernels import beside_cublas, judge
+from gpusmoke.findings.kernels import beside_cublas, failures, judge
 from gpusmoke.nvcc import NvccError
 
 RECORD = Path(__file__).parents[1] / "kernels/h100-kernels.json"
@@ -107,3 +107,13 @@ def test_bad_input_is_one_sentence(options, sentence, capsys):
     said = capsys.readouterr().err
     assert said.startswith(f"gpusmoke: {sentence}")
     assert len(said.splitlines()) == 1
+
+
+def test_of_an_interrupted_run_what_was_wrong_is_told_and_no_more(record):
+    case = {"family": "mma", "dtype": "bf16", "shape": [1, 2, 3], "layout": "NT", "passed": False}
+    assert failures(facts_of(record), record["measurements"]) == []
+    rows = copy.deepcopy(record["measurements"])
+    rows[0]["verified"]["passed"] = False
+    found = failures(facts_of(record, wrong=[case]), rows)
+    assert [one.id for one in found] == ["wrong-result", "wrong-result"]
+    assert "matmul_mma of bf16 1x2x3 NT" in found[0].title
