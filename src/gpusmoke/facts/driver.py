@@ -111,6 +111,7 @@ def nvml_facts(answer: dict[str, Json]) -> dict[str, Fact]:
         "nvml.driver_version": Fact(answer.get("driver_version"), "nvmlSystemGetDriverVersion", reason),
         "nvml.gpus": Fact(answer.get("gpus"), "nvmlDeviceGet…", reason),
         "nvml.pairs": Fact(answer.get("pairs"), "nvmlDeviceGetTopologyCommonAncestor, nvmlDeviceGetP2PStatus", reason),
+        "nvml.unstarted_nodes": Fact(answer.get("unstarted"), "open() of /dev/nvidia*, where NVML has fewer", reason),
         **ended_oddly("nvml.probe", answer),
     }
 

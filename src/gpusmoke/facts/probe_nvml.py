@@ -7,6 +7,8 @@ CUDA, so it can be fine while CUDA is not, and the other way round.
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import sys
 
 LIBRARY_NOT_FOUND = '{"init": {"code": 12, "text": "NVML Shared Library Not Found"}}'
@@ -192,8 +194,26 @@ def gpu_or_error(index: int) -> dict[str, object]:
         return {"index": index, "error": {"code": error.value, "text": str(error)}}
 
 
+def unstarted(known: int) -> list[str]:
+    """The device files of GPUs that the driver can't start, where there are more than those that NVML has.
+
+    NVML and CUDA pass over them. To open one starts it again, and fails with EIO where that fails (nv_start_device in
+    nv.c of NVIDIA's open kernel modules); one that a scheduler has not granted gives EPERM, and none of it ENODEV.
+    """
+    folder = os.path.join(os.environ.get("GPUSMOKE_ROOT", "/"), "dev")  # noqa: PTH118 - import time counts
+    files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+    names = [name for name in files if name.startswith("nvidia") and name[6:].isdigit()]
+    failed = []
+    for name in names if len(names) > known else []:
+        try:
+            os.close(os.open(os.path.join(folder, name), os.O_RDWR))  # noqa: PTH118
+        except OSError as error:
+            failed += [name] if error.errno == errno.EIO else []
+    return failed
+
+
 def main() -> None:
-    """Print {init, driver_version, cuda_version, gpus, pairs}."""
+    """Print {init, driver_version, cuda_version, gpus, pairs, unstarted}."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -207,6 +227,7 @@ def main() -> None:
         count = nvml.nvmlDeviceGetCount()
         answer["gpus"] = [gpu_or_error(index) for index in range(count)]
         answer["pairs"] = [pair(*both) for both in itertools.combinations(range(count), 2)]
+        answer["unstarted"] = unstarted(count)
     except nvml.NVMLError as error:
         answer["init"] = {"code": error.value, "text": str(error)}
     print(json.dumps(answer), flush=True)

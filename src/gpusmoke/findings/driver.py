@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.findings import Finding, finding, ids_for
@@ -20,7 +20,13 @@ FABRIC_STATES = {0: "not supported", 1: "not started", 2: "in progress", 3: "com
 CUDA_OF_OLDEST_BUILD = 12
 WSL_LIBRARIES = "/usr/lib/wsl/"
 READ = ("cuda.probe", "cuda.init", "cuda.library", "nvml.init", "host.kernel_module", "host.device_nodes")
-READ_WHERE_SET = ("cuda.refused_nodes", "host.container", "env.CUDA_VISIBLE_DEVICES", "env.LD_LIBRARY_PATH")
+READ_WHERE_SET = (
+    "cuda.refused_nodes",
+    "nvml.unstarted_nodes",
+    "host.container",
+    "env.CUDA_VISIBLE_DEVICES",
+    "env.LD_LIBRARY_PATH",
+)
 
 Cause = tuple[str, dict[str, object]]
 
@@ -139,22 +145,29 @@ def no_device(facts: Facts) -> Iterator[Cause]:
     """Why the driver starts and shows CUDA no device; what was seen comes before what may be."""
     nvml, rows = facts.row("nvml.init").get("code"), facts.rows("nvml.gpus")
     nodes, closed = listed(facts.value("host.device_nodes")), listed(facts.value("host.closed_nodes"))
-    refused = listed(facts.value("cuda.refused_nodes"))
+    refused, unstarted = listed(facts.value("cuda.refused_nodes")), listed(facts.value("nvml.unstarted_nodes"))
     if closed:
         yield "device-node-permission", {}
     elif refused:
-        yield "gpu-not-granted", {"nodes": ", ".join(f"/dev/{node}" for node in refused)}
+        yield "gpu-not-granted", {"nodes": paths(refused)}
+    elif unstarted:
+        yield "gpu-not-started", {"nodes": paths(unstarted)}
     driver_loaded = nvml == NVML_SUCCESS or facts.text("host.kernel_module") is not None or "nvidia" in loaded(facts)
     if not driver_loaded:
         yield "no-driver", {}
     elif system(facts) == "Linux" and not facts.flag("host.wsl"):
         missing = [] if "nvidiactl" in nodes else ["/dev/nvidiactl"]
         missing += [] if any(str(node)[6:].isdigit() for node in nodes) else ["/dev/nvidia0"]
-        if not refused and (missing or nvml == NVML_BLOCKED or (nvml == NVML_SUCCESS and not rows)):
+        if not refused and not unstarted and (missing or nvml == NVML_BLOCKED or (nvml == NVML_SUCCESS and not rows)):
             yield "device-node-missing", {"missing": ", ".join(missing) or "one of them is no device file"}
     if rows and all(row.get("mig_mode") == 1 and row.get("mig_devices") == 0 for row in rows):
         yield "mig-no-instance", {}
     yield from hidden(facts)
+
+
+def paths(nodes: Sequence[Json]) -> str:
+    """Device files in words."""
+    return ", ".join(f"/dev/{node}" for node in nodes)
 
 
 def hidden(facts: Facts) -> Iterator[Cause]:

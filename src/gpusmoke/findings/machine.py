@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
-from gpusmoke.facts import Facts
+from gpusmoke.facts import Facts, listed
 from gpusmoke.findings import Finding, finding
-from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml, too_old
+from gpusmoke.findings.driver import cuda_usable, driver, gpu_present, nvml, paths, too_old
 from gpusmoke.findings.health import health
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
@@ -50,9 +50,18 @@ def surroundings(facts: Facts) -> Iterator[Finding]:
     if value is not None and cuda_usable(facts):
         total = max(count, len(facts.rows("nvml.gpus")))
         yield finding("gpus-chosen", facts.evidence("env.CUDA_VISIBLE_DEVICES"), value=value, count=count, total=total)
-        if (names := named(facts, value)) > count:
-            evidence = facts.evidence("env.CUDA_VISIBLE_DEVICES", "host.nvidia_cards", "host.device_nodes")
-            yield finding("gpu-missing", evidence, value=value, named=names, count=count)
+
+
+def absent(facts: Facts) -> Iterator[Finding]:
+    """GPUs that should be there, and that CUDA leaves out without a word."""
+    if not cuda_usable(facts):
+        return
+    value, count = facts.text("env.CUDA_VISIBLE_DEVICES"), len(facts.rows("cuda.devices"))
+    if unstarted := listed(facts.value("nvml.unstarted_nodes")):
+        yield finding("gpu-not-started", facts.evidence("nvml.unstarted_nodes"), nodes=paths(unstarted))
+    elif value is not None and (names := named(facts, value)) > count:
+        evidence = facts.evidence("env.CUDA_VISIBLE_DEVICES", "host.nvidia_cards", "host.device_nodes")
+        yield finding("gpu-missing", evidence, value=value, named=names, count=count)
 
 
 def named(facts: Facts, value: str) -> int:
@@ -90,6 +99,7 @@ def pixi(facts: Facts) -> Iterator[Finding]:
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     hardware,
     surroundings,
+    absent,
     driver,
     nvml,
     health,

@@ -3,6 +3,7 @@
 A case gives what the stand-in driver answers, what is changed in the file tree (None removes), and the environment.
 """
 
+import errno
 import json
 import os
 import random
@@ -86,6 +87,7 @@ NAMED = {kind for kind, *_ in CASES} | {
     "cuda-init-failed",
     "cuda-init-hung",
     "gpu-not-granted",
+    "gpu-not-started",
     "libcuda-missing",
     "other-gpu-unwell",
 }
@@ -131,15 +133,45 @@ def test_a_driver_without_its_library_for_cuda(doctor, libraries, tmp_path):
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in found["libcuda-missing"]["advice"][0]
 
 
-def test_a_gpu_that_the_scheduler_did_not_grant(doctor, compiler, tmp_path):
+@pytest.fixture
+def refusing(compiler, tmp_path):
+    """`refusing(file)`: the environment in which programs may not open it, or fail to with another error."""
     library = tmp_path / "refuse.so"
     command = [*compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, FAULTS / "refuse.c", "-ldl"]
     subprocess.run(command, check=True, timeout=180)
-    env = {"LD_PRELOAD": str(library), "GPUSMOKE_REFUSE": "/dev/nvidia0"}
-    found, code = doctor({"cuInit": 100, "nvmlInit_v2": 17}, env=env)
+
+    def environment(file, error=errno.EPERM):
+        return {"LD_PRELOAD": str(library), "GPUSMOKE_REFUSE": file, "GPUSMOKE_REFUSE_WITH": str(error)}
+
+    return environment
+
+
+def test_a_gpu_that_the_scheduler_did_not_grant(doctor, refusing):
+    found, code = doctor({"cuInit": 100, "nvmlInit_v2": 17}, env=refusing("/dev/nvidia0"))
     assert code == 1
     assert found["gpu-not-granted"]["advice"][0].startswith("srun --gres=gpu:1")
     assert "/dev/nvidia0 may not be opened" in found["gpu-not-granted"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "named"),
+    [
+        (errno.EIO, {"devices": 2}, True),
+        (errno.EIO, {"devices": 3}, False),  # NVML has one for each of the files: none is opened
+        (errno.EIO, {"cuInit": 100, "devices": 0}, True),
+        (errno.EPERM, {"devices": 2}, False),  # others' GPUs, on a node that jobs share
+        (errno.ENODEV, {"devices": 2}, False),  # a file that has no GPU
+    ],
+)
+def test_a_gpu_that_the_driver_can_not_start_is_missed(doctor, refusing, error, state, named):
+    nodes = {"dev/nvidia1": "", "dev/nvidia2": ""}
+    found, code = doctor(state, files=nodes, env=refusing("/dev/nvidia2", error))
+    assert ("gpu-not-started" in found) is named
+    assert code == (1 if named else 0)
+    if named:
+        assert "the GPU of /dev/nvidia2, and" in found["gpu-not-started"]["title"]
+        assert found["gpu-not-started"]["advice"][0].startswith("sudo dmesg")
+        assert "nvml.unstarted_nodes: nvidia2" in str(found["gpu-not-started"]["evidence"])
 
 
 def test_a_driver_that_never_answers_is_reported_not_waited_for(doctor, kit, tmp_path):

@@ -1,5 +1,6 @@
 /* Preloaded, refuses to open the files whose path ends like GPUSMOKE_REFUSE, whatever their mode says: as a control
-   group does with the device files of GPUs that a job was not granted. */
+   group does with the device files of GPUs that a job was not granted or, where GPUSMOKE_REFUSE_WITH is EIO's number, the
+   driver with those of GPUs that it can't start. */
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,6 +16,12 @@ static int refused(const char *path)
     return length && strlen(path) >= length && strcmp(path + strlen(path) - length, end) == 0;
 }
 
+static int how(void)
+{
+    const char *number = getenv("GPUSMOKE_REFUSE_WITH");
+    return number ? atoi(number) : EPERM;
+}
+
 /* Python calls one or the other, depending on how it was built. */
 #define OPEN(name)                                                                                                     \
     int name(const char *path, int flags, ...)                                                                         \
@@ -24,7 +31,7 @@ static int refused(const char *path)
         int mode = va_arg(rest, int);                                                                                  \
         va_end(rest);                                                                                                  \
         if (refused(path)) {                                                                                           \
-            errno = EPERM;                                                                                             \
+            errno = how();                                                                                             \
             return -1;                                                                                                 \
         }                                                                                                              \
         int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, #name);                \
