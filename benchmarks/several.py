@@ -2,7 +2,8 @@
 
     PYTHONPATH=src python benchmarks/several.py
 
-One GPU and all take turns, of which each is the first in every other round.
+One GPU and all take turns, of which each is the first in every other round. Before them PyTorch's modules are compiled,
+where the installer has not done so: that takes seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="turns of each (default: 2)")
     parser.add_argument("--only", nargs="*", choices=COMMANDS, default=COMMANDS, help="some of the commands")
     args = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each run compiles them anew
     with tempfile.TemporaryDirectory() as results:
+        seconds("check", results, ALL)
         for command in args.only:
             taken: list[list[float]] = [[], []]
             for turn in range(args.rounds):

@@ -2,13 +2,15 @@
 
     PYTHONPATH=src python benchmarks/startup.py
 
-Commands are run in turns, so that a busy machine or a cold file cache hits all alike; the first turn is not counted.
+Commands are run in turns, so that a busy machine or a cold file cache hits all alike; the first turn is not counted: it
+compiles PyTorch's modules where the installer has not, which takes seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -40,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples here")
     args = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each run compiles them anew
     samples: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for turn in range(args.turns + 1):
         for name, command in COMMANDS.items():
