@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpusmoke.facts import Fact, Facts
-from gpusmoke.findings.comparable import difference, pairs, unfit
+from gpusmoke.findings.comparable import cards, difference, name_of, pairs, unfit
 from gpusmoke.findings.comparison import TOLERANCE, devices, judge
 from gpusmoke.findings.verdict import Verdict, between, of_few, together, waves, widest
 from gpusmoke.record import Record
@@ -236,6 +236,163 @@ def test_only_rows_of_both_are_compared():
     assert [line.name for line in found.lines] == ["bf16 8192x8192x8192 NT settled"]
 
 
+def test_a_gpu_that_has_been_found_by_its_uuid_is_not_taken_for_the_one_in_its_old_place():
+    def gpus(*uuids):
+        devices = [{"ordinal": at, "uuid": uuid} for at, uuid in enumerate(uuids)]
+        sizes = {f"bench.{at}": {"multiprocessors": 132} for at in range(len(uuids))}
+        return record([row([1.0] * 5, gpu=at) for at in range(len(uuids))], cuda__devices=devices, **sizes)
+
+    def numbers(older, newer):
+        return [(pair.older.gpu, pair.newer.gpu) for pair in pairs(older, newer)]
+
+    assert numbers(gpus("GPU-a"), gpus("GPU-b", "GPU-a")) == [(0, 1)]
+    assert numbers(gpus("GPU-a", "GPU-b"), gpus("GPU-c", "GPU-a")) == [(0, 1)]
+    assert numbers(gpus("GPU-a", "GPU-b"), gpus("GPU-b", "GPU-a")) == [(1, 0), (0, 1)]
+    # Those without a UUID have nothing but their place.
+    assert numbers(gpus("GPU-a", None), gpus("GPU-a", None)) == [(0, 0), (1, 1)]
+    assert numbers(gpus("GPU-a", None), gpus(None, "GPU-a")) == [(0, 1)]
+
+
+FAMILY = "bf16 8192x8192x8192 NT settled"
+
+
+@pytest.mark.parametrize(
+    ("shares", "slower"),
+    [
+        ({"bf16": [0.986]}, []),
+        ({"bf16": [0.984]}, [FAMILY]),
+        ({"bf16": [0.984, 0.984]}, ["all 2 settled products"]),
+        ({"bf16": [0.98], "fp8": [1.0]}, []),
+        ({"bf16": [0.975], "fp8": [1.0]}, [FAMILY]),
+        ({"bf16": [0.98, 0.98], "fp8": [1.0, 1.0]}, []),
+        ({"bf16": [0.975, 0.975], "fp8": [1.0, 1.0]}, ["all 2 settled bf16 products"]),
+        ({"bf16": [0.96, 1.0, 1.0, 1.0]}, []),
+        ({"bf16": [0.95, 1.0, 1.0, 1.0]}, [FAMILY]),
+        ({"bf16": [0.9, 0.9], "fp8": [0.9, 0.9]}, ["all 4 settled products"]),  # which says it of the formats, too
+    ],
+)
+def test_the_fewer_are_judged_together_the_more_they_may_change(shares, slower):
+    """All by 1.5 %, the products of a format by 2.25 %, one of several by 4.5 %."""
+
+    def run(factor):
+        sizes = [(dtype, at, share) for dtype, each in shares.items() for at, share in enumerate(each, 1)]
+        return record([row([factor(share)] * 5, dtype, [8192, 8192, 8192 * at]) for dtype, at, share in sizes])
+
+    found = judge(run(lambda _: 700.0), run(lambda share: 700.0 * share))
+    assert [one.title.split(":")[0] for one in found if one.id == "slower"] == slower
+
+
+def test_the_widest_tolerance_has_a_meaning_for_single_products_too():
+    old = record([*(row([700.0] * 5, shape=shape) for shape in SHAPES), row([700.0] * 5, dtype="fp8")])
+    assert kinds(old, times(old, [0.55] * 4), 0.49) == {"no-change"}
+    assert kinds(old, times(old, [0.45, 1.0, 1.0, 1.0]), 0.49) == {"no-change", "slower"}
+
+
+def moved(quantity, rate, **telemetry):
+    copy = row([rate] * 5, dtype=None, shape=[1 << 31], layout=None, quantity=quantity, backend="cuda")
+    return copy | ({"telemetry": telemetry} if telemetry else {})
+
+
+@pytest.mark.parametrize(
+    ("quantity", "least"),
+    [
+        ("memory-copy", 0.95),
+        ("memory-triad", 0.95),
+        ("host-to-device", 0.75),
+        ("device-to-host", 0.75),
+        ("peer-copy", 0.9),
+        ("peer-copy-both-ways", 0.9),
+    ],
+)
+def test_a_copy_has_the_tolerance_of_its_path_or_the_wider_one_that_was_asked_for(quantity, least):
+    def copies(rate):
+        return record([row([700.0] * 5), moved(quantity, rate)])
+
+    assert kinds(copies(100.0), copies(101.0 * least)) == {"no-change"}
+    assert kinds(copies(100.0), copies(99.0 * least)) == {"no-change", "slower"}
+    assert kinds(copies(100.0), copies(99.0 * least), tolerance=0.3) == {"no-change"}
+
+
+def test_a_gpu_with_no_settled_product_in_common_is_left_out():
+    def run(second):
+        return record([row([1.0] * 5), row([1.0] * 5, gpu=1, dtype=second)], bench__1={"multiprocessors": 132})
+
+    assert [one.pair.newer.gpu for one in devices(run("bf16"), run("fp8"), TOLERANCE)] == [0]
+    copies = record([row([1.0] * 5), moved("memory-copy", 3000.0) | {"gpu": 1}])
+    assert [card.gpu for card in cards(copies)] == [0]
+
+
+def test_a_format_of_one_product_that_changed_within_its_spread_is_told():
+    old = record([*(row([700.0] * 6, shape=[64, 64, 64 * at]) for at in range(1, 9)), row([100.0] * 6, dtype="fp8")])
+    noisy = [0.8, 1.1] * 3
+    found = judge(old, times(old, [*[1.0] * 8, noisy]))
+    assert [(one.id, one.title.split(":")[0]) for one in found] == [
+        ("no-change", "all 9 settled products"),
+        ("within-spread", "fp8 8192x8192x8192 NT settled"),
+    ]
+    # Beside others of its format it says nothing: in every second run a wave does that.
+    found = judge(old, times(old, [noisy, *[1.0] * 8]))
+    assert [one.id for one in found] == ["no-change"]
+
+
+def test_of_several_that_changed_the_one_that_changed_most_is_named():
+    def run(*shares):
+        names = ("memory-triad", "memory-copy", "device-to-host")
+        return record(
+            [row([700.0] * 5), *(moved(name, 100.0 * share) for name, share in zip(names, shares, strict=True))]
+        )
+
+    (_, found) = judge(run(1.0, 1.0, 1.0), run(0.8, 0.5, 1.1))
+    assert found.title.startswith("memory-copy 2.1 GB (and 1 more): 50.0 % slower")
+    assert len(found.evidence) == 2
+    (_, found) = judge(run(1.0, 1.0, 1.0), run(1.3, 1.2, 1.0))
+    assert found.title.startswith("memory-triad 2.1 GB (and 1 more): 30.0 % faster")
+
+
+def test_a_run_that_had_not_settled_is_told_beside_its_rate():
+    quiet, restless = (record([row([700.0] * 5, settled=at_rest)]) for at_rest in (True, False))
+    (found,) = judge(quiet, restless)
+    assert found.evidence[0].endswith("temperature 62 to 62 C, the newer had not settled")
+    assert "the older had not settled" in judge(restless, quiet)[0].evidence[0]
+    assert "settled," not in judge(quiet, quiet)[0].evidence[0]
+    unread = record([row([700.0] * 5, telemetry={"reason": "no NVML"})])
+    assert judge(quiet, unread)[0].evidence == ("bf16 8192x8192x8192 NT settled: 700 to 700 TFLOP/s (+0.0 %)",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "bf16 8192x8192x8192 NT settled"),
+        ({"backend": "nvcc-mma", "regime": "burst"}, "bf16 8192x8192x8192 NT burst nvcc-mma"),
+        ({"backend": "cpu"}, "bf16 8192x8192x8192 NT settled"),
+    ],
+)
+def test_a_measurement_is_named_after_the_library_only_where_it_is_not_the_usual_one(changes, name):
+    assert name_of(row([1.0], **changes)) == name
+
+
+def on_cpu(machine="x86_64", threads=4):
+    rows = [row([1.0] * 5, gpu=None, device="CPU", backend="cpu", telemetry={"reason": "not a GPU"})]
+    return record(rows, bench__0={"device": "cpu", "threads": threads}, host__machine=machine)
+
+
+def test_runs_on_a_cpu_are_compared_on_the_same_kind_of_machine_alone():
+    assert difference(on_cpu(), on_cpu()) is None
+    assert difference(on_cpu(None), on_cpu(None)) is None
+    assert difference(on_cpu(), on_cpu("aarch64")) == "the kind of machine differs: x86_64 and aarch64"
+    assert difference(on_cpu(), on_cpu(threads=8)) == "the number of CPU threads differs: 4 and 8"
+    assert difference(on_cpu(), record([row([1.0] * 5)])).startswith("they measured different GPUs: the CPU, and a GPU")
+
+
+def test_what_neither_run_tells_does_not_keep_them_apart():
+    silent = dict.fromkeys(("nvml__driver_version", "torch__version", "torch__cuda"))
+    known, unknown = record([row([1.0] * 5)]), record([row([1.0] * 5)], **silent)
+    assert difference(unknown, unknown) is None
+    assert difference(known, unknown) == "the driver's major version differs: 580 and none"
+    by_the_kernel = record([row([1.0] * 5)], nvml__driver_version=None, host__kernel_module="580.65.06")
+    assert difference(known, by_the_kernel) is None
+
+
 @pytest.mark.parametrize(("command", "rows", "why"), [("audit", [], "record of audit"), ("bench", [], "no settled")])
 def test_what_holds_no_rates_is_unfit(command, rows, why):
     assert why in unfit(record(rows)._replace(command=command))
@@ -275,14 +432,84 @@ def test_another_process_is_named_where_there_was_one(others, named):
 
 def test_a_memory_clock_explains_slow_copies_and_the_sm_clock_does_not():
     def copies(rate, **telemetry):
-        one = row([rate] * 5, dtype=None, shape=[1 << 31], layout=None, quantity="memory-copy", backend="cuda")
-        return record([row([700.0] * 5), one | {"telemetry": telemetry}])
+        return record([row([700.0] * 5), moved("memory-copy", rate, **telemetry)])
 
     fast = copies(3000.0, sm_clock_mhz=1900, memory_clock_mhz=2619)
     cause = judge(fast, copies(1500.0, sm_clock_mhz=900, memory_clock_mhz=1310))[1]
     assert cause.title.endswith("the memory clock is lower (2619 to 1310 MHz).")
     cause = judge(fast, copies(1500.0, sm_clock_mhz=900, memory_clock_mhz=2619))[1]
     assert cause.title.endswith("none of clock, power, another process explains it.")
+
+
+NOTHING = "none of clock, power, another process explains it"
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ({"sm_clock_mhz": 1290}, "the SM clock is lower (1365 to 1290 MHz)"),  # by half as much as the rate
+        ({"sm_clock_mhz": 1300}, NOTHING),
+        ({"sm_clock_mhz": 1500}, NOTHING),
+        ({"sm_clock_mhz": 0}, NOTHING),
+        ({"power_w": 676.0}, "the power drawn at the power cap is lower (698 to 676 W)"),
+        ({"power_w": 678.0}, NOTHING),
+        ({"power_w": 600.0, "throttle_reasons": 0}, NOTHING),  # it was not at the cap
+        ({"throttle_reasons": 0x44}, "the clock was held down by: hardware thermal slowdown"),
+        ({"throttle_reasons": 0x5}, NOTHING),
+        ({"sm_clock_mhz": 1228, "temperature_c": 66}, "the SM clock is lower (1365 to 1228 MHz)"),
+        (
+            {"sm_clock_mhz": 1228, "temperature_c": 67},
+            "the SM clock is lower (1365 to 1228 MHz), and the temperature is higher (62 to 67 C)",
+        ),
+        ({"temperature_c": 80}, NOTHING),  # heat alone slows nothing down
+    ],
+    ids=str,
+)
+def test_a_reading_explains_what_it_is_large_enough_for(readings, reason):
+    # What is judged has no part in it: a burst that is a tenth slower, beside a product that is not.
+    product, burst = row([700.0] * 5), row([700.0] * 5, regime="burst")
+    slow = row([630.0] * 5, regime="burst", telemetry=burst["telemetry"] | readings)
+    cause = judge(record([product, burst]), record([product, slow]))[1]
+    assert cause.title.rstrip(".").endswith(f": {reason}")
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [(695.0, "the power limit is lower (700 to 695 W)"), (699.6, NOTHING), (750.0, NOTHING), (None, NOTHING)],
+)
+def test_a_lower_power_limit_explains_and_a_higher_one_does_not(limit, reason):
+    new = record([row([600.0] * 5)], nvml__gpus=[{"uuid": "GPU-1", "power_limit_w": limit}])
+    assert judge(record([row([700.0] * 5)]), new)[0].title.rstrip(".").endswith(f": {reason}")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        ((1, 0), (3, 0), "3 other processes used the GPU meanwhile"),
+        ((3, 0), (1, 0), NOTHING),
+        ((1, 10), (1, 40), "another process used the GPU meanwhile (40 % busy while bench rested)"),
+        ((1, 10), (1, 15), NOTHING),
+        ((0, 5), (0, 6), "another process used the GPU meanwhile (6 % busy while bench rested)"),
+    ],
+)
+def test_more_of_other_processes_than_before_explains(before, now, reason):
+    def others(at, rate):
+        told = dict(zip(("processes", "utilisation_percent"), at, strict=True))
+        return record([row([rate] * 5)], **{"bench.0.others": told})
+
+    (found,) = judge(others(before, 700.0), others(now, 600.0))
+    assert found.title.rstrip(".").endswith(f": {reason}")
+
+
+def test_what_is_no_copy_within_the_memory_is_explained_by_the_sm_clock():
+    def both(share, sm, memory):
+        clocks = {"sm_clock_mhz": sm, "memory_clock_mhz": memory}
+        burst = row([700.0 * share] * 5, regime="burst", telemetry=clocks)
+        return record([row([700.0] * 5), burst, moved("memory-copy", 3000.0 * share, **clocks)])
+
+    cause = judge(both(1.0, 1900, 2619), both(0.5, 900, 1310))[1]
+    assert "(and 1 more)" in cause.title
+    assert cause.title.endswith(": the SM clock is lower (1900 to 900 MHz).")
 
 
 def test_the_limit_of_another_gpu_explains_nothing():
