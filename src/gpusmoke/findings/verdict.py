@@ -65,15 +65,19 @@ class Verdict(NamedTuple):
         }
 
     def words(self) -> dict[str, object]:
-        """The words of its finding."""
+        """The words of its finding: what was judged, and where the temperature has a part in it, what was measured."""
         spread = f"{100 * self.spread:.1f} %" if math.isfinite(self.spread) else "unknown, with so few rounds"
+        change, heat = self.percent, ""
+        if abs(self.heat) > TOLD_HEAT:
+            change = 100 * math.expm1(self.net)
+            heat = f"; {self.percent:+.1f} % as measured, {100 * math.expm1(self.heat):+.1f} % by its temperature"
         return {
-            "change": f"{abs(self.percent):.1f}",
-            "signed": f"{self.percent:+.1f}",
+            "change": f"{abs(change):.1f}",
+            "signed": f"{change:+.1f}",
             "direction": "slower" if self.net < 0 else "faster",
             "tolerance": f"{100 * self.tolerance:.3g}",
             "spread": spread,
-            "heat": f"; {100 * math.expm1(self.heat):+.1f} % by its temperature" if abs(self.heat) > TOLD_HEAT else "",
+            "heat": heat,
         }
 
 

@@ -186,11 +186,21 @@ def test_a_spread_needs_rounds():
     assert between([([1.0] * 3, [0.5] * 3)], 0.01).kind == "within-spread"
     # Those without enough of them don't spoil what the others tell.
     assert between([([1.0] * 3, [0.5] * 3), ([2.0] * 9, [1.0] * 9)], 0.01).kind == "slower"
+    assert between([([1.0] * 9, [0.5] * 3), ([2.0] * 9, [2.0] * 9)], 0.01).kind == "no-change"
+    assert between([([1.0] * 4, [0.5] * 4)], 0.01).kind == "slower"
+
+
+def test_the_spread_is_that_of_both_runs():
+    steady, restless = [1.0] * 8, [0.9, 1.1] * 4
+    spread = between([(steady, restless)], 0.01).spread
+    assert between([(restless, steady)], 0.01).spread == spread > 0
+    assert between([(restless, restless)], 0.01).spread == pytest.approx(math.sqrt(2) * spread)
 
 
 def test_the_mean_of_products_that_share_rounds_is_steadier_than_each():
     up, down = oscillation(20), [2 - rate for rate in oscillation(20)]
     assert together([up, down]) < 1e-6 < widest(up)
+    assert together([[700 * rate for rate in up], down]) < 1e-6  # however fast each is
 
 
 @given(st.lists(st.floats(-0.1, -0.001) | st.floats(0.001, 0.1), min_size=2, max_size=8))
@@ -207,6 +217,11 @@ def test_few_samples_differ_only_where_their_ranges_do_not_meet(rates, factor):
     assert found.change == pytest.approx(math.log(factor))
     if found.kind == "slower":
         assert max(rates) * factor < max(rates)
+
+
+def test_the_range_of_few_samples_is_that_from_the_tenth_to_the_ninetieth_of_a_hundred():
+    rates = [float(rate) for rate in range(95, 106)]
+    assert of_few(rates, rates, 0.05).spread == pytest.approx(0.04 + 0.04)
 
 
 def test_gpus_of_one_uuid_belong_together_and_of_one_ordinal_where_the_models_agree():
@@ -286,6 +301,69 @@ def test_the_widest_tolerance_has_a_meaning_for_single_products_too():
     old = record([*(row([700.0] * 5, shape=shape) for shape in SHAPES), row([700.0] * 5, dtype="fp8")])
     assert kinds(old, times(old, [0.55] * 4), 0.49) == {"no-change"}
     assert kinds(old, times(old, [0.45, 1.0, 1.0, 1.0]), 0.49) == {"no-change", "slower"}
+
+
+def warm(rate, degrees, reasons=4):
+    return record([row([rate] * 5, telemetry={"temperature_c": degrees, "throttle_reasons": reasons})])
+
+
+@pytest.mark.parametrize(
+    ("share", "warmer", "kind"),
+    [
+        (0.98, 0, "slower"),
+        (0.98, 10, "no-change"),  # by 0.11 % a degree
+        (0.965, 10, "slower"),
+        (1.02, 0, "faster"),
+        (1.02, -10, "no-change"),
+        (1.0, -15, "slower"),  # it should have been faster
+        (1.0, 15, "faster"),
+        (0.97, 15, "no-change"),
+        (0.965, 15, "slower"),
+        (0.965, 40, "slower"),  # what is more than 15 degrees is no excuse
+        (1.035, -40, "faster"),
+    ],
+)
+def test_runs_at_the_power_cap_are_judged_as_if_they_had_been_equally_warm(share, warmer, kind):
+    assert kinds(warm(700.0, 60), warm(700.0 * share, 60 + warmer)) == {kind}
+
+
+@pytest.mark.parametrize(("before", "now"), [(0, 4), (4, 0), (0x40, 0x40)])
+def test_a_temperature_excuses_nothing_where_the_power_cap_did_not_hold_both(before, now):
+    assert kinds(warm(700.0, 60, before), warm(686.0, 75, now)) == {"slower"}
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, 75), (60, None), (None, None)])
+def test_an_unknown_temperature_excuses_nothing(before, now):
+    assert kinds(warm(700.0, before), warm(686.0, now)) == {"slower"}
+
+
+def test_a_temperature_that_matters_is_told_and_the_direction_is_that_of_what_is_judged():
+    def title(share, warmer):
+        (found,) = judge(warm(700.0, 60), warm(700.0 * share, 60 + warmer))
+        return found.title
+
+    assert "NT settled: no change: -1.0 % (tolerance 1.5 %, spread of the rounds 0.0 %)." in title(0.99, 1)
+    assert "no change: -0.8 % (tolerance 1.5 %, spread of the rounds 0.0 %; -1.0 % as measured, -0.2 %" in title(
+        0.99, 2
+    )
+    assert "1.6 % slower than before" in title(1.0007, -15)  # and not 0.1 %, by which it is faster
+    assert "; +0.1 % as measured, +1.7 % by its temperature): " in title(1.0007, -15)
+
+
+def test_a_verdict_is_kept_in_per_cent():
+    told = Verdict(math.log(0.9), 0.0125, 0.015, math.log(0.989)).to_json()
+    assert told == {
+        "change_percent": -10.0,
+        "spread_percent": 1.25,
+        "tolerance_percent": 1.5,
+        "temperature_percent": -1.1,
+        "verdict": "slower",
+    }
+    unknown = Verdict(math.log(0.9), math.inf, 0.015)
+    assert unknown.to_json()["spread_percent"] is None
+    assert unknown.words()["spread"] == "unknown, with so few rounds"
+    assert (unknown.words()["change"], unknown.words()["direction"]) == ("10.0", "slower")
+    assert Verdict(0.1, 0.2, 0.015).words()["direction"] == "faster"
 
 
 def moved(quantity, rate, **telemetry):
