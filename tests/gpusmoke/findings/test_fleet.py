@@ -30,7 +30,8 @@ def test_neither_the_order_of_the_files_nor_noise_matters(chance, count):
     runs = [one for at in range(count) for one in healthy(1, gpu(rate=100 * chance.uniform(0.98, 1.02)), start=at)]
     wrong = (Told("wrong-result", 0, "It is wrong."),)
     runs += [run("bad", gpu(), problems=wrong), run("bad", gpu(), path="bad-2.json", complete=False)]
-    runs += [Unread("u.json", "u", "is empty"), Passed("p.json", "audit", ())]
+    runs += [Unread(f"{name}.json", name, "is empty") for name in "uv"]
+    runs += [Passed(f"{name}.json", "audit", ()) for name in "pq"]
     expected = judged(runs)
     chance.shuffle(runs)
     assert judged(runs) == expected
@@ -58,6 +59,8 @@ CAUSES = [
         "the SM clock is lower (1500 to 1200 MHz), and the temperature is higher (60 to 80 C)",
     ),
     ({"others": (2, 70.0)}, "2 other processes used the GPU meanwhile (70 % busy while bench rested)"),
+    ({"others": (1, 0.0)}, "another process used the GPU meanwhile"),
+    ({"others": (0, 6.0)}, "another process used the GPU meanwhile (6 % busy while bench rested)"),
     ({"link": (4, 8)}, "its PCIe link has fewer lanes (16 to 8)"),
     ({"link": (1, 16)}, "its PCIe link has a lower generation (4 to 1)"),
     ({"link": (5, 32)}, slow.UNEXPLAINED),  # more than usual explains nothing
@@ -69,6 +72,34 @@ CAUSES = [
 def test_what_explains_it_is_told(change, reason):
     line = only([*healthy(5), run("slow", gpu(rate=70.0, **change))], "slower-than-fleet")
     assert line.text == f"30.0 % slower in {WHAT.name}: 70, usually 100 TFLOP/s (6 such GPUs): {reason}."
+
+
+@pytest.mark.parametrize(
+    ("usual", "own", "reason"),
+    [
+        ([0x44] * 5, 0x44, slow.UNEXPLAINED),
+        ([0x4, 0x4, 0x4, 0x44, 0x44], 0x44, slow.UNEXPLAINED),  # half of the six have it
+        ([0x4, 0x4, 0x4, 0x4, 0x44], 0x44, "the clock was held down by: hardware thermal slowdown"),
+        ([0x44] * 5, 0x64, "the clock was held down by: software thermal slowdown"),
+        ([None] * 5, 0x44, "the clock was held down by: hardware thermal slowdown"),
+    ],
+)
+def test_what_holds_half_of_a_fleet_down_explains_no_slow_one(usual, own, reason):
+    def node(name, bits, rate=100.0):
+        return run(name, gpu(rate=rate, readings={"throttle_reasons": bits}))
+
+    runs = [*(node(f"n{at}", bits) for at, bits in enumerate(usual)), node("slow", own, 70.0)]
+    assert only(runs, "slower-than-fleet").text.endswith(f": {reason}.")
+
+
+def test_what_is_said_already_is_not_said_again():
+    odd = run("slow", gpu(rate=70.0), warnings=(Told("clock-limited", 0, "It is slowed down."),))
+    assert only([*healthy(5), odd], "slower-than-fleet").text.endswith(f": {slow.UNEXPLAINED}.")
+
+
+def test_the_node_with_the_slowest_gpu_comes_first():
+    slow_ones = [run("a", gpu(0, 80.0), gpu(1, 80.0)), run("b", gpu(0, 85.0), gpu(1, 60.0))]
+    assert [names for _, names in told([*healthy(5, gpu(0), gpu(1)), *slow_ones])] == [("b",), ("a",)]
 
 
 def test_errors_of_its_memory_and_another_version_explain_it_too():
@@ -149,6 +180,7 @@ def test_a_problem_says_why_there_is_no_gpu():
     broken = run("a", problems=(Told("no-driver", None, "No driver."),))
     assert told([*healthy(3), broken]) == [("node-broken", ("a",))]
     assert told([*healthy(3), run("a")]) == [("node-without-gpu", ("a",))]
+    assert told([*healthy(3), run("a", complete=False)]) == [("node-interrupted", ("a",))]
 
 
 def test_what_the_same_nodes_have_otherwise_is_one_line_but_for_the_driver():
@@ -179,6 +211,12 @@ def test_cards_that_are_set_otherwise_are_told(name, value, text):
     assert (line.where, line.text) == ("a GPU 0", text)
 
 
+def test_of_several_nodes_with_another_setting_no_gpu_is_named():
+    odd = gpu(1, settings={"ecc_mode": 0})
+    line = only([*healthy(3, gpu(0), gpu(1)), run("a", gpu(0), odd), run("b", gpu(0), odd)], "hardware-skew")
+    assert (line.nodes, line.gpus) == (("a", "b"), ())
+
+
 def test_a_driver_that_keeps_a_little_memory_for_itself_is_no_other_card():
     assert told([*healthy(3), run("a", gpu(settings={"memory_mib": 22900}))]) == []
 
@@ -186,6 +224,8 @@ def test_a_driver_that_keeps_a_little_memory_for_itself_is_no_other_card():
 def test_fewer_gpus_are_told_where_most_nodes_have_more():
     runs = healthy(6, gpu(0), gpu(1))
     assert told([*runs, run("a", gpu(0))]) == [("fewer-gpus", ("a",))]
+    assert told([*runs[:3], run("a", gpu(0))]) == [("fewer-gpus", ("a",))]
+    assert told([*runs[:2], run("a", gpu(0))]) == []  # two are no majority
     assert told([*runs, run("a", gpu(0), gpu(1), gpu(2))]) == []  # more are no fault
     assert told([*runs, run("a", gpu(0), complete=False)]) == [("node-interrupted", ("a",))]  # it saw no more yet
     assert told([*runs, *healthy(3, gpu(0), start=7)]) == []  # a third of the nodes is no exception
@@ -211,6 +251,12 @@ def test_a_warning_is_told_where_nothing_worse_is():
         ("node-broken", ("a",)),
         ("node-warned", ("b",)),
     ]
+    # Of one node its GPU is named, of several none, whose numbers may differ.
+    line = only([*healthy(3), run("b", gpu(), warnings=warning)], "node-warned")
+    assert (line.where, line.text) == ("b GPU 0", "throttled: The GPU is slowed down.")
+    assert only([*healthy(3), *(run(name, gpu(), warnings=warning) for name in "bc")], "node-warned").gpus == ()
+    warning = (warning[0]._replace(gpu=None),)
+    assert only([*healthy(3), run("b", gpu(), warnings=warning)], "node-warned").gpus == ()
 
 
 def test_the_state_of_a_node_is_the_worst_that_is_told_of_it():
@@ -218,6 +264,17 @@ def test_the_state_of_a_node_is_the_worst_that_is_told_of_it():
     read = fleet([*healthy(4), odd])
     states = rules.states(read, rules.judge(read, slow.groups(read.nodes)))
     assert states == {"a": "slower-than-fleet", "n1": "healthy", "n2": "healthy", "n3": "healthy", "n4": "healthy"}
+    unexpected = fleet(healthy(1), ["n9"])
+    lines = rules.judge(unexpected, slow.groups(unexpected.nodes))
+    assert ("node-unexpected", ("n1",)) in [(one.finding.id, one.nodes) for one in lines]
+    assert rules.states(unexpected, lines) == {"n1": "healthy", "n9": "node-missing"}
+
+
+def test_files_with_the_same_fault_are_one_line_that_says_how_many():
+    (line, _) = judged([Unread("x.json", "x", "is empty"), *healthy(3)])[:2]
+    assert line.finding.title == "x: x.json is empty."
+    line = only([Unread("x.json", "x", "is empty"), Unread("x-2.json", "x", "is empty")], "record-damaged")
+    assert line.finding.title == "x: each of 2 files is empty."
 
 
 def test_versions_are_counted():

@@ -19,6 +19,9 @@ def test_another_gpu_in_the_same_place_is_told_and_one_in_another_place_is_what_
     assert told([run("n", ON_A), run("n", ON_B, **LATER), run("n", IN_ITS_PLACE, **LATEST)]) == changed
     assert told([run("n", ON_A), run("n", ON_B, **LATER)]) == [FEW]
     assert told([run("n", ON_A, ON_B), run("n", ON_A, **LATER)]) == [FEW]
+    assert told([run("n", ON_A._replace(uuid=None)), run("n", IN_ITS_PLACE, **LATER)]) == [FEW]  # who knows?
+    line = only([run("n", ON_A), run("n", IN_ITS_PLACE, **LATER)], "gpus-changed")
+    assert line.finding.evidence == ("PCI 0000:41:00.0: GPU-C (n-27.json), before GPU-A (n.json)",)
 
 
 def test_a_healthy_run_takes_back_what_was_found_on_the_gpus_that_it_saw_and_on_no_others():
@@ -69,6 +72,18 @@ def test_a_slow_gpu_stays_slow_while_jobs_are_given_others():
     assert "throttled" not in line.text  # which is told of the other GPU, whose number was the same
     assert line.finding.advice[-1].startswith("pixi run report slow.json")
     assert judged([*healthy(5), slow_one, run("n", ON_B, **LATER)])[-1].finding.title.endswith("7 NVIDIA A10.")
+
+
+def test_a_gpu_that_two_commands_saw_is_one_gpu():
+    node = fleet([run("n", ON_A, ON_B, command="doctor"), run("n", ON_A, command="bench", **LATER)]).nodes["n"]
+    assert [one.uuid for one in node.gpus] == ["GPU-A", "GPU-B"]
+
+
+def test_only_the_runs_that_it_is_about_are_named():
+    doctor = run("n", ON_A, command="doctor", **LATER)
+    assert only([run("n", ON_A, **ERRORS), doctor], "node-broken").finding.evidence == ("n.json",)
+    cut = run("n", ON_A, complete=False)
+    assert only([cut, doctor], "node-interrupted").finding.evidence == ("n.json",)
 
 
 def test_a_gpu_that_fell_off_the_bus_is_missed():

@@ -195,6 +195,15 @@ class Killed:
         files.read = lambda file: os._exit(9) if file.path == self.path else original(file)
 
 
+def test_a_file_is_read_up_to_the_size_that_a_record_may_have(tmp_path, monkeypatch):
+    named(tmp_path, "a.json")
+    (file,), _ = find([tmp_path])
+    monkeypatch.setattr(files, "LARGEST_BYTES", len(TEXT.encode()))
+    assert isinstance(read(file), Run)
+    monkeypatch.setattr(files, "LARGEST_BYTES", len(TEXT.encode()) - 1)
+    assert read(file).why == "is larger than 0 MiB, which no record is"
+
+
 def test_what_is_kept_of_a_record_is_small_and_right(tmp_path):
     named(tmp_path, "a.json")
     (file,), _ = find([tmp_path])

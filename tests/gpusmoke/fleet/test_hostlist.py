@@ -50,6 +50,9 @@ def test_more_names_than_any_cluster_has_are_refused_before_they_fill_the_memory
 def test_all_parts_of_a_list_together_may_not_be_more_either(monkeypatch):
     monkeypatch.setattr(hostlist, "MOST", 10)
     assert len(expand("a[1-6],b[1-4]")) == 10
+    assert len(expand("a[1-2]b[3-7]")) == len(expand("a[1-4,7,11-15]")) == 10
+    with pytest.raises(ValueError, match="stands for 12 names, more than 10"):
+        expand("a[1-2]b[3-8]")
     with pytest.raises(ValueError, match="more than 10 names"):
         expand("a[1-6],b[1-5]")
 
@@ -95,6 +98,7 @@ def test_a_folded_list_is_short():
     assert fold(f"node{number:05}" for number in range(1, 10001)) == "node[00001-10000]"
     assert fold(["n7", "n07", "n9", "n10", "n11", "login"]) == "login,n[7,9,07,10-11]"
     assert fold(["n0", "n9", "n10"]) == "n[0,9-10]"
+    assert fold(["n6", "n007"]) == "n[6,007]"
 
 
 @given(st.lists(st.text(max_size=8), max_size=8))
@@ -104,10 +108,18 @@ def test_any_name_can_be_folded_and_put_in_order(names):
 
 
 def test_numbers_are_in_the_order_of_their_size():
-    assert sorted(["n10", "n9", "a", "n"], key=in_order) == ["a", "n", "n9", "n10"]
+    assert sorted(["n10", "n9", "n0", "a", "n"], key=in_order) == ["a", "n", "n0", "n9", "n10"]
 
 
 @given(st.text(string.ascii_letters + ",", max_size=40), st.integers(4, 50))
 def test_a_shortened_list_has_room_and_says_that_it_goes_on(text, room):
     short = shortened(text, room)
     assert short == text if len(text) <= room else len(short) <= room + 1 and short.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("room", "short"),
+    [(11, "a1,a22,a333"), (10, "a1,a22,…"), (7, "a1,a22,…"), (6, "a1,…"), (3, "a1,…"), (2, "a1…")],
+)
+def test_a_list_is_cut_between_names_where_one_fits(room, short):
+    assert shortened("a1,a22,a333", room) == short
