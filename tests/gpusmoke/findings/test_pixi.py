@@ -37,6 +37,13 @@ def row(environment, cuda, subdir="linux-64"):
     return {"environment": environment, "subdir": subdir, "cuda": cuda}
 
 
+OLDER = {"pixi.cuda": "12.4", "cuda.driver_version": "12.4"}
+OTHER = {
+    "pixi.environments": ENVIRONMENTS | {"other": ENVIRONMENTS["default"]},
+    "pixi.installed": [row("other", "13.0")],
+}
+
+
 def found(*changes, cuda_usable=True):
     values = dict(ON_GPU)
     for change in changes:
@@ -52,6 +59,12 @@ def ids(*changes, **options):
 def test_the_first_platform_that_fits_is_told():
     (one,) = found()
     assert one.title == "`pixi run` will use linux-64-cuda13, in environment 'default'."
+
+
+def test_the_environment_that_this_runs_in_is_asked_where_it_has_a_cuda_platform():
+    own = {"pixi.environments": ENVIRONMENTS | {"cuda12": ["linux-64-cuda12"]}, "pixi.current": row("cuda12", "12.0")}
+    (one,) = found(own)
+    assert one.title == "`pixi run` will use linux-64-cuda12, in environment 'cuda12'."
 
 
 @pytest.mark.parametrize(
@@ -70,8 +83,14 @@ def test_the_first_platform_that_fits_is_told():
         # Installed where there was no GPU.
         ([{"pixi.installed": [row("default", None)]}], ["sticky-platform"]),
         ([UNSEEN, {"pixi.installed": [row("default", "13.0")]}], ["installed-needs-driver"]),
+        (
+            [UNSEEN, {"pixi.installed": [row("default", None)]}],
+            ["cpu-platform-on-gpu-machine", "environment-installed"],
+        ),
         # Another environment is not what this user runs: said, but not a problem of this run.
         ([{"pixi.installed": [row("default", "13.0")]}, NO_PIXI], ["pixi-platform", "environment-installed"]),
+        ([UNSEEN, OTHER], ["cpu-platform-on-gpu-machine", "installed-for-another-machine"]),
+        ([OLDER, OTHER], ["pixi-platform", "installed-for-another-machine"]),
         ([{"pixi.installed": [row("cpu", None)]}], ["pixi-platform", "environment-installed"]),
         ([{"pixi.installed": [row("unknown", None)]}], ["pixi-platform", "environment-installed"]),
         ([{"pixi.installed": [row("default", None, "linux-aarch64")]}], ["pixi-platform", "environment-installed"]),
@@ -90,7 +109,7 @@ ARCH = [{"name": "a", "subdir": "linux-64", "cuda": "12.0", "arch": "8.6"}, PLAT
         ({"env.CONDA_OVERRIDE_CUDA": "13.0"}, "cuda-override", "warning"),
         ({"env.CONDA_OVERRIDE_CUDA": "13.1"}, "cuda-override-too-high", "problem"),
         ({"pixi.cuda": "12.9"}, "pixi-driver-disagree", "warning"),
-        ({"pixi.info_seconds": 9.5}, "nvidia-smi-slow", "warning"),
+        ({"pixi.info_seconds": 5.1}, "nvidia-smi-slow", "warning"),
         ({"pixi.platforms": ARCH}, "cuda-arch-undetected", "note"),
         ({"pixi.environments": {"default": ["linux-64-cuda13"]}, "pixi.cuda": None}, "unsupported-platform", "problem"),
         ({"pixi.environments": {"default": ["osx-arm64-cpu"]}}, "unsupported-platform", "problem"),
@@ -103,7 +122,8 @@ def test_what_stands_between_pixi_and_the_driver_is_named(changes, expected, sev
 @pytest.mark.parametrize(
     "changes",
     [
-        {"pixi.info_seconds": 0.3},
+        {"pixi.info_seconds": 4.9},
+        {"pixi.platforms": [*PLATFORMS, ARCH[0] | {"subdir": "linux-aarch64"}]},
         {"pixi.platforms": ARCH, "pixi.cuda_arch": "9.0"},
         {"pixi.environments": {"default": []}},
     ],
@@ -116,6 +136,8 @@ def test_why_pixi_will_refuse_is_told():
     changes = {"pixi.environments": {"default": ["linux-64-cuda13", "linux-64-cuda12"]}, "pixi.cuda": None}
     (one,) = [one for one in found(changes) if one.id == "unsupported-platform"]
     assert "linux-64-cuda13 needs CUDA 13.0, linux-64-cuda12 needs CUDA 12.0" in one.title
+    (one,) = found({"pixi.environments": {"default": ["osx-arm64-cpu", "win-64-cpu"]}})
+    assert "its platforms are osx-arm64-cpu, win-64-cpu" in one.title
 
 
 def test_an_older_driver_is_not_refused_by_pixi_and_so_named_here():

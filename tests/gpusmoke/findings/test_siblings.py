@@ -192,6 +192,8 @@ def test_copies_from_the_host_differ_by_the_way_and_are_slow_by_halves():
     generation = {f"check.{at}": {"link": {"width": 16, "generation": 4 if at == 6 else 5}} for at in range(8)}
     (one,) = judge(facts(**generation), rows)
     assert "its PCIe link has a lower generation (5 to 4)" in one.title
+    (one,) = judge(facts(**link), eight(slow=6))
+    assert "PCIe" not in one.title  # by which no operand of a product comes
 
 
 def test_a_copy_is_explained_by_processors_that_are_elsewhere():
@@ -202,6 +204,8 @@ def test_a_copy_is_explained_by_processors_that_are_elsewhere():
     (one,) = judge(facts(host__near_cpus=near, host__usable_cpus="0-15"), rows)
     assert "this job's processors are all on another NUMA node" in one.title
     (one,) = judge(facts(host__near_cpus=near, host__usable_cpus="0-63"), rows)
+    assert "NUMA" not in one.title
+    (one,) = judge(facts(host__near_cpus=near, host__usable_cpus="64-95"), rows)  # as far from all others
     assert "NUMA" not in one.title
 
 

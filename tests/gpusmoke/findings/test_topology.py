@@ -123,6 +123,9 @@ def test_processors_that_are_all_elsewhere_are_a_note(node, local, usable, far):
 def test_lists_of_processors_are_read_as_linux_writes_them(cpus):
     assert numbers(",".join(map(str, sorted(cpus)))) == cpus
     assert numbers("0-3,8,10-11\n".strip()) == {0, 1, 2, 3, 8, 10, 11}
+    assert numbers("5-5,a,1-b,-3,") == {5}
+    assert numbers(f"{(1 << 16) - 1},{1 << 16},0-99999999999") == {(1 << 16) - 1}
+    assert numbers(None) == set()
 
 
 # ---- copies -------------------------------------------------------------------------------------------------------
@@ -184,13 +187,28 @@ def test_wrong_copies_name_the_pairs_once_and_the_gpu_that_all_have_in_common():
             "peer-copy-failed",
             "from GPU 0 to 1, 2 to 3: the process that makes",
         ),
+        ({"exit_code": 0}, [[0, 1], [2], "3"], "peer-copy-failed", "from GPU 0 to 1: the process that makes"),
+        ({"finished": True, "exit_code": 1}, None, "peer-copy-failed", "ended with exit code 1"),
+        ({"timed_out": True}, None, "peer-copy-failed", "while opening: no end after 120 s"),
+        ({"exit_code": -9, "last_step": None}, None, "peer-copy-failed", "before they began: the process that makes"),
     ],
 )
 def test_a_child_that_does_not_come_through_is_told_with_the_pair(outcome, now, expected, words):
     ended = ENDED | {"finished": False, "last_step": "while opening"} | outcome
-    (one,) = copies.judge(copied(outcome=ended).with_facts({"links.now": Fact(now, "a test")}))
+    told = {"links.now": Fact(now, "a test"), "request.links_deadline": Fact(120, "a test")}
+    (one,) = copies.judge(copied(outcome=ended).with_facts(told))
     assert one.id == expected
     assert words in one.title
+
+
+def test_an_error_of_a_copy_comes_before_what_became_of_the_child():
+    failed = {"failed": None, "error_text": "CUDA error: peer mapping resources exhausted"}
+    ended = ENDED | {"timed_out": True, "exit_code": -9, "stderr": [f"line {at}" for at in range(6)]}
+    (one, *_) = copies.judge(copied(outcome=ended, p1_0=failed))
+    assert one.id == "peer-copy-failed"
+    assert "peer mapping resources exhausted" in one.title
+    assert one.evidence[-4:] == tuple(f"stderr: line {at}" for at in (2, 3, 4, 5))
+    assert "stderr: line 1" not in one.evidence
 
 
 def test_no_access_is_a_problem_by_nvlink_and_a_note_by_pcie():
@@ -201,6 +219,26 @@ def test_no_access_is_a_problem_by_nvlink_and_a_note_by_pcie():
     note, works = copies.judge(facts(by_pcie, **rows, **{"links.worker.0": ENDED}))
     assert (note.id, note.severity) == ("no-peer-access", "note")
     assert works.title.endswith("in the order of streams; through the host.")
+
+
+@pytest.mark.parametrize(
+    ("count", "closed", "wrong"),
+    [
+        (4, "0 and 1, 0 and 2, 0 and 3, 1 and 2, 1 and 3, 2 and 3", "0 to 1, 0 to 2, 0 to 3, 1 to 0, 1 to 2, 1 to 3"),
+        (
+            5,
+            "0 and 1, 0 and 2, 0 and 3, 0 and 4, 1 and 2, 1 and 3, and 4 more pairs",
+            "0 to 1, 0 to 2, 0 to 3, 0 to 4, 1 to 0, 1 to 2, and 2 more",
+        ),
+    ],
+)
+def test_of_many_pairs_the_first_six_are_named(count, closed, wrong):
+    pairs = [f"p{a}_{b}" for a in range(count) for b in range(count)]
+    (one, *_) = copies.judge(copied(count, **{pair: {"access": False} for pair in pairs}))
+    assert f"GPU {closed}" in one.title
+    assert "more" in closed or "more" not in one.title
+    (one,) = copies.judge(copied(count, **{pair: {"failed": ["plain"]} for pair in pairs[: 2 * count]}))
+    assert f"from GPU {wrong} came out wrong" in one.title
 
 
 def rates(**changed):
@@ -223,8 +261,39 @@ def test_pairs_are_held_to_what_their_links_carry_and_to_each_other():
     assert "from GPU 0 to 3: 400 GB/s both ways at once, NV18 carries 900." in odd.title
     (odd, *_) = copies.judge(copied(), rates(p1_2=200.0), busy=[None, 2, 3])
     assert odd.title.endswith("NV18 carries 450; another program is using GPU 2.")
-    (odd, *_) = copies.judge(copied(), rates(p3_0=200.0, p3_1=200.0, p2_3=210.0))
+    (odd, *_) = copies.judge(copied(), rates(p3_0=200.0, p3_1=190.0, p2_3=210.0))
     assert odd.gpu == 3
+    assert odd.title.startswith("NVLink is slow from GPU 2 to 3, 3 to 0, 3 to 1: 190 GB/s")
+    assert odd.evidence[0].startswith("2 to 3: 210 GB/s")
+
+
+def test_what_one_link_carries_may_not_be_on_file():
+    unknown = copied().with_facts({"nvml.gpus": Fact([gpu(at) | {"capability": "99.0"} for at in range(4)], "a test")})
+    slow = {f"p{a}_{b}": 200.0 for a in range(4) for b in range(4) if a != b}
+    assert told(unknown, rates(**slow)) == [("peers-work", None), ("peer-copies-measured", None)]
+    assert told(unknown, rates(p1_2=200.0))[0] == ("peer-link-slow", None)
+
+
+def test_links_that_the_driver_refuses_are_held_to_nothing():
+    refused = [{"gpus": [a, b], "ancestor": 40, "read": 2, "nvlink": 0} for a, b in combinations(range(4), 2)]
+    closed = copied().with_facts({"nvml.pairs": Fact(refused, "a test")})
+    assert "peer-link-slow" not in dict(told(closed, rates(p1_2=9.0)))
+
+
+def test_the_rates_between_gpus_are_told_as_they_span():
+    one = copies.judge(copied(), rates())[-1]
+    assert "380 to 383" in one.title
+    assert "749 " in one.title
+    assert "749 to" not in one.title
+
+
+@pytest.mark.parametrize(
+    ("ancestor", "name"),
+    [(0, "INT"), (10, "PIX"), (20, "PXB"), (30, "PHB"), (40, "NODE"), (50, "SYS"), (60, "?"), (None, "?")],
+)
+def test_ways_over_pcie_are_called_as_nvidia_smi_calls_them(ancestor, name):
+    pair = {"gpus": [0, 1], "ancestor": ancestor, "nvlink": 0}
+    assert link(facts([gpu(at) | {"nvlinks": None} for at in (0, 1)], **{"nvml.pairs": [pair]}), 0, 1).name == name
 
 
 def test_pairs_are_timed_at_once_where_nvlink_alone_is_used():
