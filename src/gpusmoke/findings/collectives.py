@@ -226,12 +226,11 @@ def wrong(facts: Facts) -> Iterator[Finding]:
         yield finding("collective-wrong", same[:MOST_TOLD], None, place=places.get(rank, "node unknown"), **words)
 
 
-def summary(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
+def summary(measurements: Sequence[dict[str, Json]]) -> Finding:
     """One line for what went well."""
-    if measurements:
-        ranks, largest = measurements[0].get("ranks"), max(row["shape"][0] for row in measurements)
-        words = {"ranks": ranks, "largest": size_text(largest), "count": len(measurements)}
-        yield finding("collectives-alone" if ranks == 1 else "collectives-right", [], None, **words)
+    ranks, largest = measurements[0].get("ranks"), max(row["shape"][0] for row in measurements)
+    words = {"ranks": ranks, "largest": size_text(largest), "count": len(measurements)}
+    return finding("collectives-alone" if ranks == 1 else "collectives-right", [], None, **words)
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
@@ -244,7 +243,7 @@ def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding
     if not on_cpu and not facts.rows("cuda.devices") and not bad and not measurements:
         bad.append(finding("collectives-need-gpu", facts.evidence("cuda.init"), who="CUDA shows none here"))
     if measurements and not bad:
-        bad += summary(measurements)
+        bad.append(summary(measurements))
     if not measurements and not problems([*found, *bad]):
         bad.append(finding("nothing-measured", [], None, name="the ranks"))
     return [*found, *bad]

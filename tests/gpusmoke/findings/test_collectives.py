@@ -43,6 +43,8 @@ def test_a_run_without_fault_gets_one_line_and_says_that_it_was_the_cpu():
     assert not problems
     assert [one.id for one in found] == ["cuda-not-exercised", "collectives-right"]
     assert found[1].title.startswith("4 ranks exchanged data, 1 messages up to 1 MiB")
+    _, found = judged(measurements=[MEASURED, MEASURED | {"shape": [8]}])
+    assert found[1].title.startswith("4 ranks exchanged data, 2 messages up to 1 MiB")
 
 
 def test_one_rank_is_told_that_it_exchanged_nothing():
@@ -71,18 +73,34 @@ def test_a_run_without_measurements_is_no_success():
         ),
         ({}, "collective-timeout", "Ranks 0-3 waited for more than 60.0 s in all-reduce of 1 MiB, and all ranks had"),
         ({1: {"ended": LOST}}, "peer-lost", "Rank 1 (node 0, local rank 1) lost its connection"),
+        ({1: {"ended": LOST, "alive": False}}, "peer-lost", "Rank 1"),
+        ({1: {"ended": LOST, "alive": False, "arrived": False}}, "peer-lost", "Rank 1"),
         (
             {1: {"ended": LOST | {"lines": ["CUDA out of memory"]}}},
             "rank-failed",
             "failed in all-reduce of 1 MiB: CUDA out",
         ),
         ({1: {"ended": {"how": "error", "lines": []}}}, "rank-failed", "without a word"),
+        ({1: {"ended": {"how": "error", "lines": []}, "step": None}}, "rank-failed", "before its first step"),
     ],
 )
 def test_the_rank_to_blame_is_named_with_its_place(changes, expected, words):
     problems, _ = judged(changes)
     assert set(problems) == {expected}
     assert words in problems[expected].title
+
+
+def test_the_evidence_is_of_those_who_did_not_come_and_else_of_those_who_wait():
+    problems, _ = judged({0: {"number": 6}, 1: {"number": 6}})
+    assert [line[:6] for line in problems["collective-timeout"].evidence] == ["rank 2", "rank 3"]
+    assert [line[:6] for line in judged({})[0]["collective-timeout"].evidence] == [f"rank {at}" for at in range(4)]
+    assert set(judged(**{"collectives.trouble": TROUBLE})[0]) == {"nothing-measured"}  # of no rank there is
+
+
+def test_the_last_words_of_a_rank_are_its_evidence():
+    said = [f"line {at}" for at in range(6)]
+    problems, _ = judged({2: {"ended": KILLED | {"lines": said}}})
+    assert problems["rank-died"].evidence == tuple(f"rank 2: line {at}" for at in (2, 3, 4, 5))
 
 
 @pytest.mark.parametrize(
@@ -172,10 +190,17 @@ def test_ranks_that_fail_in_the_same_way_are_one_finding():
             2,
         ),
         (None, ["RuntimeError: no such thing"], 0),
+        (None, ["NCCL error", "Last error:", "of a kind that is not on file"], 2),
     ],
 )
 def test_the_line_that_matters_is_found_among_what_libraries_say(kind, lines, told):
     assert kind_of(lines) == (kind, lines[told])
+
+
+def test_lines_may_be_indented_and_may_end_with_the_announcement():
+    assert kind_of(["  NCCL error", "  Last error:", "  of another kind"]) == (None, "of another kind")
+    assert kind_of(["NCCL error", "Last error:"]) == (None, "NCCL error")
+    assert kind_of([]) == (None, "without a word")
 
 
 def test_no_words_are_known_twice():
@@ -192,6 +217,9 @@ def test_what_is_found_before_anything_is_sent_names_the_ranks():
     assert problems["versions-differ"].title.endswith("torch 2.13.0 (ranks 0, 1), 2.11.0 (rank 2).")
     assert problems["ranks-share-gpu"].title.startswith("Ranks 1, 2 have")
     assert "PyTorch shows none to rank 0." in problems["collectives-need-gpu"].title
+    assert problems["collectives-need-gpu"].evidence == ("rank 0: node 0, local rank 0",)
+    shared = [f"rank {at}: cuda:0 (node 0, local rank {at})" for at in (1, 2)]
+    assert problems["ranks-share-gpu"].evidence == ("GPU GPU-1", *shared)
 
 
 def test_each_rank_with_wrong_results_is_named_once_with_the_first():
@@ -210,13 +238,25 @@ def test_each_rank_with_wrong_results_is_named_once_with_the_first():
 def test_what_torchrun_and_the_process_of_rank_0_saw_counts_where_the_ranks_said_nothing():
     failures = {"first": 1, "failures": [{"rank": 0, "exit_code": -15}, {"rank": 1, "exit_code": -9}]}
     problems, _ = judged(**{"collectives.torchrun": failures})
-    assert problems["rank-died"].title.startswith("Rank 1 (node 0, local rank 1) died, killed by signal 9")
+    assert problems["rank-died"].title.startswith(
+        "Rank 1 (node 0, local rank 1) died, killed by signal 9, at its start"
+    )
+    told = {"collectives.torchrun": failures, "torchrun.worker.0": {"last_step": "in all-reduce"}}
+    assert ", killed by signal 9, in all-reduce" in judged(**told)[0]["rank-died"].title
     problems, _ = judged(
         **{"collectives.lead": KILLED | {"node": 0, "local_rank": 0}, "collectives.torchrun": failures}
     )
     assert problems["rank-died"].title.startswith("Rank 0 (node 0, local rank 0) died, killed by signal 9")
     crashed = {"finished": False, "exit_code": 1, "stderr": ["ImportError"], "last_step": "in torchrun"}
-    assert judged(**{"torchrun.worker.0": crashed})[0]["torchrun-failed"].evidence == ("stderr: ImportError",)
+    one = judged(**{"torchrun.worker.0": crashed})[0]["torchrun-failed"]
+    assert one.evidence == ("stderr: ImportError",)
+    assert "exit code 1" in one.title
+    assert "in torchrun" in one.title
+    late = {"finished": False, "exit_code": -9, "timed_out": True, "stderr": [f"line {at}" for at in range(6)]}
+    one = judged(**{"torchrun.worker.0": late})[0]["torchrun-failed"]
+    assert one.evidence == tuple(f"stderr: line {at}" for at in (2, 3, 4, 5))
+    assert "by our deadline" in one.title
+    assert "at its start" in one.title
 
 
 def test_without_a_gpu_nccl_has_nothing_to_run_on():

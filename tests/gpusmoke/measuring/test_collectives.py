@@ -29,7 +29,16 @@ DTYPE, RANKS = st.sampled_from(list(EXACT)), st.integers(1, 4096)
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("8", 8), ("1K", 1024), ("64k", 65536), ("1M", 1 << 20), ("1G", 1 << 30), ("2GiB", 2 << 30), ("3MB", 3 << 20)],
+    [
+        ("8", 8),
+        ("1K", 1024),
+        ("64k", 65536),
+        ("1M", 1 << 20),
+        ("1G", 1 << 30),
+        ("2GiB", 2 << 30),
+        ("3MB", 3 << 20),
+        (" 8K ", 8192),
+    ],
 )
 def test_sizes_are_written_as_nccl_tests_takes_them(text, size):
     assert parse_size(text) == size
@@ -116,6 +125,7 @@ def test_sums_of_whole_numbers_stay_exact(dtype, ranks):
 
 def test_bf16_gives_up_where_it_must():
     assert (largest_value("bf16", 256), largest_value("bf16", 257), largest_value("int8", 8)) == (1, 0, 15)
+    assert largest_value("fp64", 4) == 1000  # a small one is as good
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=5))
@@ -160,3 +170,10 @@ def test_a_rank_knows_its_place_from_torchrun_alone():
     told = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "GROUP_RANK": "1"}
     assert Place.told_by(told) is None  # mpirun and others set these too
     assert Place.told_by(told | {"TORCHELASTIC_RUN_ID": "x"}) == (5, 8, 1, 1)
+
+
+def test_whole_numbers_are_exact_up_to_what_the_mantissa_of_a_format_holds():
+    torch = pytest.importorskip("torch")
+    names = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "fp64": "float64"}
+    exact = {name: int(2 / torch.finfo(getattr(torch, name_of)).eps) for name, name_of in names.items()}
+    assert exact | {"int8": torch.iinfo(torch.int8).max} == EXACT
