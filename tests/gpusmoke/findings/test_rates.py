@@ -59,6 +59,7 @@ def test_the_summary_is_of_the_first_product_alone():
     by_others = [row("burst", backend="nvcc-mma", value=400.0), row(backend="nvcc-mma", value=390.0)]
     rows = [row("burst"), *others, *by_others, row(), copy]
     assert found(rows)["rates-measured"].title == f"{H100}: bf16 680 TFLOP/s burst, bf16 680 TFLOP/s settled"
+    assert found([copy, *rows])["rates-measured"].title == found(rows)["rates-measured"].title
     assert found([copy])["rates-measured"].title == f"{H100}: memory copy 3000 GB/s settled"
 
 
@@ -116,6 +117,11 @@ def test_a_power_limit_below_the_default_that_held_the_clock_is_a_problem():
     assert any("power limit 500 W, default 700 W" in line for line in one.evidence)
 
 
+@pytest.mark.parametrize(("limit", "lowered"), [(692.0, True), (694.0, False)])
+def test_what_drivers_round_is_no_lower_limit(limit, lowered):
+    assert (capped(limit) is not None) is lowered
+
+
 @pytest.mark.parametrize(
     ("limit", "default", "telemetry"),
     [(700.0, 700.0, 4), (699.0, 700.0, 4), (750.0, 700.0, 4), (500.0, 700.0, 0), (None, 700.0, 4), (500.0, None, 4)],
@@ -155,9 +161,22 @@ def test_a_rate_below_what_the_model_reaches_is_a_problem_however_it_explains_it
     assert {one.severity for one in every} == {"problem"}
 
 
+def test_of_several_rates_below_the_models_the_one_that_is_worst_is_told():
+    title = found([row("burst", value=600.0), row(value=300.0)])["slower-than-its-model"].title
+    assert title.startswith(f"{H100} reached 300 TFLOP/s settled")
+    assert "more)" not in found([row("burst"), row(value=300.0)])["slower-than-its-model"].title
+
+
 def test_a_cpu_is_no_model():
     on_cpu = {"bench__0": {"device": "cpu", "name": H100}}
-    assert "slower-than-its-model" not in found([row(value=1.0, gpu=None)], **on_cpu)
+    unknown = row(value=1.0, gpu=None)
+    del unknown["datasheet"]
+    assert not {"slower-than-its-model", "peak-unknown"} & set(found([unknown], **on_cpu))
+
+
+def test_a_gpu_that_pytorch_does_not_see_is_not_said_to_have_measured_nothing():
+    assert set(found([row()], bench__worker__1=GOOD)) == {"rates-measured"}
+    assert "nothing-measured" in found([row()], bench__1={"device": "cuda:1", "name": H100}, bench__worker__1=GOOD)
 
 
 @pytest.mark.parametrize("regime", ["burst", "settled"])

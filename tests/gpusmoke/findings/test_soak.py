@@ -97,8 +97,35 @@ def test_each_fault_is_a_problem_and_nothing_is_called_right_beside_it(row, expe
     assert result[expected].evidence
 
 
-def test_errors_of_programs_are_kept_and_no_finding():
-    assert set(found(event("xid", number=31))) == {"soaked"}
+@pytest.mark.parametrize("number", [13, 31, 43, 45, 68, 109])
+def test_errors_of_programs_are_kept_and_no_finding(number):
+    assert set(found(event("xid", number=number))) == {"soaked"}
+    assert set(found(event("xid", number=number + 1))) == {"xid-reported"}
+    assert set(found(event("ecc", number=number, before=1, now=2))) == {"ecc-rose"}
+
+
+def test_a_kind_of_event_that_is_not_known_hides_no_other():
+    row = ROW | {"events": [{"what": "new", **EVENT}, {"what": "xid", "number": 79, **EVENT}]}
+    assert set(found(row)) == {"xid-reported"}
+
+
+def test_a_wrong_result_is_told_with_its_place_and_of_many_the_first_five():
+    result = found(ROW | {"wrong_results": 7, "wrong_elements": 9, "errors": [WRONG] * 7})["bits-differ"]
+    assert result.evidence[0] == (
+        "buffer 17, written 12.3 s, seen 13.4 s into the run: 0x3f81 instead of 0x3f80 at byte 4096, 1 elements in all"
+    )
+    assert result.evidence[-1] == "9 elements in 7 results"
+    assert len(result.evidence) == 6
+    once = found(ROW | {"wrong_results": 1, "errors": [WRONG | {"elements": 0}]})["bits-differ"]
+    assert once.evidence[0].endswith("into the run: different at the first look, right at the second")
+
+
+def test_the_line_of_a_gpu_that_held_out_has_its_own_rate_and_heat_where_they_are_known():
+    (one,) = [one for one in judge(facts(), [{"gpu": 1, "value": 1.0, "unit": "x"}, *MEASURED]) if one.id == "soaked"]
+    assert one.evidence == ("rate: 680.1 TFLOP/s",)
+    (one,) = [one for one in judge(facts(ROW | {"temperature_c_max": None}), []) if one.id == "soaked"]
+    assert one.evidence == ()
+    assert "at most" not in one.title
 
 
 def test_several_events_of_a_kind_are_one_finding_that_begins_with_the_first():
@@ -112,6 +139,7 @@ def test_what_could_not_be_watched_is_told_and_no_fault():
     result = found(ROW | {"unwatched": {"ecc": "Not Supported"}})
     assert {one.severity for one in result.values()} == {"note", "ok"}
     assert "ecc Not Supported" in result["soak-unwatched"].title
+    assert "NVML: no driver" in found(ROW | {"unwatched": "NVML: no driver"})["soak-unwatched"].title
 
 
 def test_a_child_that_did_nothing_is_a_problem():

@@ -81,6 +81,7 @@ def test_the_best_burst_of_a_format_counts():
     [
         {"shape": [256, 256, 256]},
         {"shape": [4096, 4096, 4095]},
+        {"shape": [1023, 8448, 16384]},
         {"shape": [16, 65536, 65536]},  # as large, and bound by memory: 16 operations for each byte
         {"shape": [65536, 65536, 16]},
         {"layout": "TN"},
@@ -93,6 +94,11 @@ def test_the_best_burst_of_a_format_counts():
 )
 def test_what_no_bound_is_meant_for_is_not_judged(changes):
     assert shortfalls(H100, [row(1.0, **changes)]) == []
+
+
+@pytest.mark.parametrize("shape", [[4096, 4096, 4096], [1024, 8448, 16384]])
+def test_what_is_just_large_and_wide_enough_is_judged(shape):
+    assert len(shortfalls(H100, [row(1.0, shape=shape)])) == 1
 
 
 @pytest.mark.parametrize("name", ["NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA GeForce RTX 3060", "CPU", ""])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpusmoke.measuring.peaks import at_clock, card, cards, datasheet, rates
+from gpusmoke.measuring.peaks import at_clock, card, cards, datasheet, memory, rates
 
 H100 = "NVIDIA H100 80GB HBM3"
 FORMATS = {"fp32", "tf32", "fp16", "bf16", "fp8", "int8"}
@@ -111,6 +111,12 @@ def test_a_slice_has_no_datasheet_but_a_rate():
     assert datasheet(H100, 60, "bf16") is None
     whole, part = (at_clock(H100, (9, 0), sms, "bf16", 1830) for sms in (132, 60))
     assert part == pytest.approx(whole * 60 / 132)
+
+
+def test_the_memory_of_a_slice_and_of_a_card_that_is_not_on_file_has_no_datasheet():
+    assert 3000 < memory(H100, 132).value < 3500
+    assert memory(H100, 60) is None
+    assert memory("NVIDIA Whatever", 132) is None
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "fp4", "bf17"])
