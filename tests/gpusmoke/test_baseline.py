@@ -153,6 +153,19 @@ def test_the_note_says_why_none_of_many_would_do(run, folder):
     assert len(found.evidence) == 5
 
 
+def test_three_baselines_that_would_not_do_are_all_told(run, folder):
+    for day in range(1, 4):
+        save(at(run, f"2026-11-0{day}T00:00:00Z", nvml__driver_version="575.57.08"), folder)
+    (found,) = judge_against(run, folder)
+    assert found.title.count("the driver's major version differs") == 3
+    assert "more" not in found.title
+
+
+def test_a_folder_is_named_after_the_letters_and_digits_of_its_model(run, folder):
+    odd = [row | {"device": "NVIDIA H100 (engineering sample)"} for row in run.measurements]
+    assert save(run._replace(measurements=odd), folder).parent.name == "nvidia-h100-engineering-sample"
+
+
 @pytest.mark.parametrize("change", [on_cpu, lambda run: run._replace(complete=False)])
 def test_a_run_that_measured_no_gpu_is_not_judged(run, folder, change):
     save(run, folder)

@@ -77,6 +77,12 @@ def test_with_a_runner_every_gpu_job_has_to_pass(gate):
     assert (half.returncode, ids(half)) == (1, ["job-not-as-expected", "jobs-passed"])
 
 
+@pytest.mark.parametrize(("variable", "value"), [("GPU_REQUIRED", " True "), ("FORK", "FALSE"), ("GPU_RUNNER", "  ")])
+def test_variables_are_read_as_people_write_them(gate, variable, value):
+    done = gate("--json", lint="success", gpu="skipped", **{variable: value})
+    assert ids(done)[0] == ("gpu-runner-required" if variable == "GPU_REQUIRED" else "no-gpu-runner")
+
+
 def test_a_problem_is_an_annotation_of_the_run(gate):
     done = gate(lint="failure", gpu="skipped", GITHUB_ACTIONS="true", GITHUB_RUN_ID="4711")
     assert "::error title=gate%3A job-not-as-expected::Job 'lint' ended with 'failure'" in done.stderr

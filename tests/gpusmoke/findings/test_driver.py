@@ -196,6 +196,12 @@ def test_on_windows_a_driver_that_fails_speaks_for_a_gpu():
     assert list(driver(facts(code(100), base=windows))) == []
 
 
+@pytest.mark.parametrize("number", range(30))
+def test_nvml_speaks_for_a_gpu_that_it_may_not_use_has_lost_or_wants_reset(number):
+    known = gpu_present(facts({"nvml.init": {"code": number}}, base=NOTHING))
+    assert known == (number in (4, 15, 16, 18))  # and no permission, or a kernel module of another version
+
+
 @pytest.mark.parametrize("changes", [[], [code(100)], [code(34)], [{"nvml.init": {"code": 9}}]])
 def test_a_machine_without_a_gpu_has_no_driver_problem(changes):
     assert list(driver(facts(*changes, base=NOTHING))) == []
