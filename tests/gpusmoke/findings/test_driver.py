@@ -34,6 +34,7 @@ NOTHING = BROKEN | {
     "nvml.init": {"code": 12, "text": "NVML Shared Library Not Found"},
     "nvml.gpus": None,
 }
+NO_NVML = {"nvml.init": None, "nvml.gpus": None}
 WSL = NOTHING | {"host.wsl": True, "host.wsl_driver": True, "host.device_nodes": ["dxg"]}
 
 
@@ -68,6 +69,7 @@ def lead(*changes, base=BROKEN):
         ([code(807)], "mps-problem", []),
         ([code(304)], "cuda-init-failed", []),
         ([code(304), {"host.closed_nodes": ["nvidia0"]}], "device-node-permission", []),
+        ([code(2), {"host.closed_nodes": ["nvidia0"]}], "out-of-memory", []),
         ([code(46)], "device-busy", []),
         ([code(2)], "out-of-memory", []),
         ([code(214)], "ecc-uncorrectable", []),
@@ -76,15 +78,21 @@ def lead(*changes, base=BROKEN):
         ([code(0)], "cuda-no-device", []),
         # CUDA_VISIBLE_DEVICES
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": ""}], "visible-devices-empty", []),
-        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "-1"}], "visible-devices-empty", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": " -1 "}], "visible-devices-empty", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "-1,0"}], "visible-devices-empty", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "1"}], "visible-devices-invalid", []),  # there is GPU 0 alone
         ([code(0), {"env.CUDA_VISIBLE_DEVICES": "7"}], "visible-devices-invalid", []),
         ([code(101), {"env.CUDA_VISIBLE_DEVICES": "0,0"}], "visible-devices-invalid", []),
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0", "nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 0}]}],
          "mig-no-instance", []),
         ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1}]}], "cuda-no-device", []),  # nobody knows how many
+        ([code(100), {"nvml.gpus": [GPU | {"mig_devices": 0}]}], "cuda-no-device", []),
+        ([code(100), {"nvml.gpus": [GPU, GPU | {"mig_mode": 1, "mig_devices": 0}]}], "cuda-no-device", []),
         # A value that names a GPU of this machine is not the cause, unless it names one twice.
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "0"}], "cuda-no-device", []),
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-0a1b", "nvml.gpus": [GPU | {"uuid": "GPU-0A1B2"}]}],
+         "cuda-no-device", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a", "nvml.gpus": [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}]}],
          "cuda-no-device", []),
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-"}], "visible-devices-invalid", []),
         ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 2}]}], "cuda-no-device", []),
@@ -99,12 +107,26 @@ def lead(*changes, base=BROKEN):
         ([code(100), {"nvml.init": {"code": 4}, "nvml.gpus": None}], "device-node-permission", []),
         ([code(100), {"host.closed_nodes": ["nvidia0"], "env.CUDA_VISIBLE_DEVICES": "7"}], "device-node-permission",
          ["visible-devices-invalid"]),
-        # No driver at all, or half of one
+        # No driver at all, or half of one: each of three things shows that it is loaded
+        ([code(100), NO_NVML, {"host.kernel_module": None, "host.modules": []}], "no-driver", []),
+        ([code(100), NO_NVML, {"host.kernel_module": None}], "cuda-no-device", []),
+        ([code(100), NO_NVML, {"host.modules": []}], "cuda-no-device", []),
+        ([code(100), {"host.kernel_module": None, "host.modules": []}], "cuda-no-device", []),
+        ([{"cuda.init": None, "nvml.init": None}], "libcuda-missing", []),
+        ([{"cuda.init": None, "host.kernel_module": None}], "libcuda-missing", []),
+        # Device files are of Linux alone
+        ([code(100), {"host.system": "Windows 11", "host.device_nodes": []}], "cuda-no-device", []),
+        ([code(100), {"host.wsl": True, "host.device_nodes": ["dxg"], "cuda.library": "/usr/lib/wsl/lib/libcuda.so.1"}],
+         "cuda-no-device", []),
         ([code(100), {"nvml.init": {"code": 9}, "nvml.gpus": None, "host.kernel_module": None, "host.modules": []}],
          "no-driver", []),
         ([{"cuda.init": None, "cuda.library": None}], "libcuda-missing", []),
         ([{"cuda.init": None, "nvml.init": None, "host.kernel_module": None}], "no-driver", []),
         ([code(999), {"nvml.init": {"code": 18}, "nvml.gpus": None}], "driver-library-mismatch", ["uvm-missing"]),
+        ([code(999), {"nvml.init": {"code": 18}, "nvml.gpus": None, "host.modules": ["nvidia"]}], "uvm-missing",
+         ["driver-library-mismatch"]),
+        ([code(999), {"nvml.init": {"code": 18}, "nvml.gpus": None, "host.device_nodes": ["nvidia0", "nvidiactl"]}],
+         "uvm-missing", ["driver-library-mismatch"]),
         ([{"cuda.init": None, "nvml.init": None, "host.kernel_module": None, "host.container": "docker",
            "host.device_nodes": []}], "container-without-gpu", ["no-driver"]),
         ([{"cuda.init": None, "cuda.probe": "hung"}], "cuda-init-hung", []),
@@ -164,10 +186,49 @@ def test_the_program_goes_without_the_links_where_the_driver_is_older_than_the_c
     assert [one["id"] for one in record["findings"] if one["severity"] == "problem"] == ["fabric-manager-down"]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (["nvidia-uvm"], "/dev/nvidiactl, /dev/nvidia0"),
+        (["nvidia0"], "/dev/nvidiactl"),
+        (["nvidiactl"], "/dev/nvidia0"),
+        (["nvidia0", "nvidiactl"], "one of them is no device file"),
+    ],
+)
+def test_the_device_files_that_are_missing_are_named(nodes, words):
+    title = lead(code(100), {"host.device_nodes": nodes, "nvml.gpus": []})[0].title
+    assert words in title
+    assert ("/dev/nvidia0" in title) == ("/dev/nvidia0" in words)
+
+
+def test_only_variables_that_are_set_are_evidence():
+    assert not [line for line in lead(code(304))[0].evidence if line.startswith("env.")]
+    set_ = {"env.LD_LIBRARY_PATH": "/opt/cuda/lib"}
+    assert [line[:19] for line in lead(code(304), set_)[0].evidence if line.startswith("env.")] == [
+        "env.LD_LIBRARY_PATH"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({}, False),
+        ({"nvml.gpus": [GPU]}, True),
+        ({"host.nvidia_cards": ["0000:00:05.0"]}, True),
+        ({"cuda.devices": [{}]}, True),
+        ({"host.device_nodes": ["nvidia10"]}, True),
+        ({"host.device_nodes": ["nvidia-uvm", "nvidiactl", "nvidia"]}, False),
+        ({"host.wsl_driver": True}, False),  # which only counts in WSL
+    ],
+)
+def test_what_shows_that_there_is_a_gpu(changes, known):
+    assert gpu_present(facts(changes, base=NOTHING)) is known
+
+
 def test_an_unknown_code_is_told_with_number_name_and_text():
     assert lead(code(4711))[0].title == "CUDA can't start: error 4711 (CUDA_ERROR_4711): text of 4711."
     unnamed = {"cuda.init": {"code": 4711, "name": "", "text": ""}}
-    assert "4711 (a code this driver has no name for)" in lead(unnamed)[0].title
+    assert "4711 (a code this driver has no name for): no text." in lead(unnamed)[0].title
 
 
 @pytest.mark.parametrize(
@@ -215,6 +276,16 @@ def test_nvml_failing_while_cuda_works_is_a_warning(number, kind, severity):
     (one,) = nvml(facts(code(0), {"cuda.devices": [{}], "nvml.init": {"code": number, "text": "x"}}))
     assert (one.id, one.severity) == (kind, severity)
     assert ("driver-library-mismatch" in str(one.evidence)) == (number == 18)
+
+
+def test_nvml_that_hangs_while_cuda_works_is_told_without_a_code():
+    (one,) = nvml(facts(code(0), {"cuda.devices": [{}], "nvml.init": None, "nvml.probe": "hung"}))
+    assert one.id == "nvml-failed"
+    assert "unknown" in one.title
+    assert "it hung" in one.title
+    (one,) = nvml(facts(code(0), {"cuda.devices": [{}], "nvml.init": {"code": 999, "text": "no such luck"}}))
+    assert "999" in one.title
+    assert "no such luck" in one.title
 
 
 @pytest.mark.parametrize("number", [18, 17, 999])

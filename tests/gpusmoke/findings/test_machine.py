@@ -110,12 +110,85 @@ def test_each_fault_is_named(changes, expected):
     assert one.link.startswith("https://")
 
 
+@pytest.mark.parametrize(
+    ("runs", "wanted", "told"),
+    [
+        ("13.0", None, "This driver (580.159.04) runs CUDA 13 and 12 builds; its own CUDA version is 13.0."),
+        ("14.1", "13.0", "This driver (580.159.04) runs CUDA 14 and 13 builds; its own CUDA version is 14.1."),
+        ("12.2", None, "This driver (580.159.04) runs CUDA 12 and 11 builds; its own CUDA version is 12.2."),
+        ("12.2", "12.9", "This driver (580.159.04) runs CUDA 12 and 11 builds; its own CUDA version is 12.2."),
+        ("11.8", "11.8", "This driver (580.159.04) runs CUDA 11 builds; its own CUDA version is 11.8."),
+    ],
+)
+def test_a_driver_runs_the_builds_of_its_cuda_major_and_of_the_one_before(runs, wanted, told):
+    platforms = [row | {"cuda": row["cuda"] and f"{row['cuda'][:2]}.6"} for row in PLATFORMS]
+    found = diagnose(facts(cuda__driver_version=runs, request__build_cuda=wanted, pixi__platforms=platforms))
+    assert titles(found, "driver-runs") == [told]
+    assert "driver-too-old" not in ids(found)
+
+
+@pytest.mark.parametrize(
+    ("runs", "wanted", "needs", "instead"),
+    [
+        ("12.9", "13.0", "13", "pixi run smoke # Pixi picks the CUDA 12 build"),
+        ("11.8", "13.0", "13", "pixi run -e cpu smoke"),
+        ("11.8", None, "12", "pixi run -e cpu smoke"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_told_with_what_runs_meanwhile(runs, wanted, needs, instead):
+    found = diagnose(facts(cuda__driver_version=runs, request__build_cuda=wanted))
+    (one,) = [one for one in found if one.id == "driver-too-old"]
+    assert f"CUDA {needs}" in one.title
+    assert any(step.startswith(instead) for step in one.advice)
+    assert "driver-runs" not in ids(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"nvml__driver_version": "580.65.06"}, "580.65.06"),
+        ({"host__kernel_module": None}, "version unknown"),
+    ],
+)
+def test_a_driver_is_named_by_the_version_that_is_known(changes, name):
+    assert f"({name})" in titles(diagnose(facts(**changes)), "driver-runs")[0]
+
+
+def test_without_a_gpu_or_a_version_nothing_is_said_of_builds():
+    assert "driver-runs" not in ids(diagnose(facts(cuda__driver_version=None)))
+    assert "driver-runs" not in ids(diagnose(facts(CPU_ONLY, cuda__driver_version="13.0")))
+
+
+def test_a_gpu_that_does_not_answer_cuda_is_named_and_the_others_are_found():
+    broken = {"failed_call": "cuDeviceGetName", "error": {"code": 719, "name": "CUDA_ERROR_LAUNCH_FAILED"}}
+    found = diagnose(facts(cuda__devices=[broken, H100 | {"memory_mib": None}]))
+    assert [(one.id, one.gpu) for one in found if one.id.startswith("gpu-")] == [
+        ("gpu-not-answering", 0),
+        ("gpu-found", 1),
+    ]
+    assert "CUDA_ERROR_LAUNCH_FAILED" in titles(found, "gpu-not-answering")[0]
+    assert titles(found, "gpu-found")[0].endswith(", ? GB")
+    nameless = broken | {"error": {"code": 719, "name": ""}}
+    assert "no name" in titles(diagnose(facts(cuda__devices=[nameless])), "gpu-not-answering")[0]
+
+
+def test_what_pixi_is_told_and_what_is_installed_belong_to_it():
+    installed = [{"environment": "default", "subdir": "linux-64", "cuda": "13.0"}]
+    found = ids(diagnose(facts(env__CONDA_OVERRIDE_CUDA="13.0", pixi__installed=installed)))
+    assert {"cuda-override", "environment-installed"} <= set(found)
+
+
 def test_surroundings_are_told():
     changes = {"env__CUDA_VISIBLE_DEVICES": "1", "nvml__gpus": [{}, {}], "host__container": "docker", "host__wsl": True}
     found = diagnose(facts(**changes))
     assert bad(found) == []
     assert titles(found, "surroundings") == ["This runs in a container (docker).", "This runs in WSL."]
     assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '1': CUDA sees 1 of this machine's 2 GPUs."]
+    found = diagnose(facts(env__CUDA_VISIBLE_DEVICES="0", nvml__gpus=None))
+    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '0': CUDA sees 1 of this machine's 1 GPUs."]
+    assert "surroundings" not in ids(found)
+    hidden = diagnose(facts(env__CUDA_VISIBLE_DEVICES="7", cuda__init={"code": 100}, cuda__devices=[]))
+    assert "gpus-chosen" not in ids(hidden)
 
 
 @pytest.mark.parametrize(
