@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from edits import compared, fact, scaled, sentence, with_changes
 
+from gpusmoke.commands.compare import percent
 from gpusmoke.record import read
 
 DATA = Path(__file__).parents[1] / "data"
@@ -70,6 +71,7 @@ def test_the_tolerance_is_the_users_to_choose(kit, valid, edited):
     assert compared(kit, valid, old, new, "--tolerance", "12")[1] == 0
     for text in ("0", "50", "-1", "much"):
         assert "--tolerance" in sentence(kit("compare", old, new, "--tolerance", text))
+    assert (percent("0.5"), percent("49.5")) == (0.5, 49.5)
 
 
 def test_rounds_that_vary_more_than_the_change_are_no_proof(kit, valid, edited):
