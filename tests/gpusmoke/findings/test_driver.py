@@ -94,7 +94,8 @@ def lead(*changes, base=BROKEN):
          "cuda-no-device", []),
         ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a", "nvml.gpus": [{"uuid": "GPU-a"}, {"uuid": "GPU-b"}]}],
          "cuda-no-device", []),
-        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-"}], "visible-devices-invalid", []),
+        ([code(100), {"env.CUDA_VISIBLE_DEVICES": "GPU-", "nvml.gpus": [{"uuid": "GPU-a"}]}],
+         "visible-devices-invalid", []),
         ([code(100), {"nvml.gpus": [GPU | {"mig_mode": 1, "mig_devices": 2}]}], "cuda-no-device", []),
         # Device files, as a real H100 showed them on 2026-11-26
         ([code(999), {"host.device_nodes": ["nvidia0", "nvidiactl"]}], "uvm-missing", []),
@@ -216,7 +217,7 @@ def test_only_variables_that_are_set_are_evidence():
         ({"nvml.gpus": [GPU]}, True),
         ({"host.nvidia_cards": ["0000:00:05.0"]}, True),
         ({"cuda.devices": [{}]}, True),
-        ({"host.device_nodes": ["nvidia10"]}, True),
+        ({"host.device_nodes": ["nvidia0"]}, True),
         ({"host.device_nodes": ["nvidia-uvm", "nvidiactl", "nvidia"]}, False),
         ({"host.wsl_driver": True}, False),  # which only counts in WSL
     ],
