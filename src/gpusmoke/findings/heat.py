@@ -33,5 +33,5 @@ def degrees(older: Row, newer: Row) -> float:
 
 
 def heat(pairs: Sequence[tuple[Row, Row]]) -> float:
-    """What the difference in temperature explains of the mean change of these rows, as a logarithm of a ratio."""
-    return mean([math.log1p(-PER_DEGREE * degrees(*both)) for both in pairs]) if pairs else 0.0
+    """What the difference in temperature explains of the mean change of some rows, as a logarithm of a ratio."""
+    return mean([math.log1p(-PER_DEGREE * degrees(*both)) for both in pairs])

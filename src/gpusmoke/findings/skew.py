@@ -11,8 +11,7 @@ from gpusmoke.fleet.lines import Line, line
 from gpusmoke.fleet.nodes import Node
 from gpusmoke.fleet.runs import SETTINGS, Model
 
-MOST = 0.75  # of the nodes with a model have as many GPUs of it: then fewer are told
-FEWEST = 3  # nodes, of which most have something in common
+MOST = 0.75  # of the nodes with a model have as many GPUs of it: then fewer are told, so by three nodes at least
 MIB_OF_GIB = 1024
 # What settings are called, and in which unit; numbers are told as whole ones, which is finer than drivers round.
 NAMES = {
@@ -128,7 +127,7 @@ def counts(nodes: Mapping[str, Node]) -> Iterator[Line]:
     for model, by_count in held.items():
         total = sum(map(len, by_count.values()))
         usual = max(by_count, key=lambda count: len(by_count[count]))
-        if len(by_count[usual]) < max(FEWEST, MOST * total):
+        if len(by_count[usual]) < MOST * total:
             continue
         for count in sorted(by_count):
             if count < usual:

@@ -82,6 +82,14 @@ def test_pypis_cuda_wheel_on_a_machine_without_gpu_is_healthy():
             {"cuda__init": {"code": 0}, "cuda__devices": [{}], "cuda__driver_version": "13.0"},
             ["gpu-unused"],
         ),
+        (
+            ON_CPU,
+            # Where there is a GPU, neither an environment for CUDA nor a newer minor of its major is the reason.
+            {"pixi__current": {"cuda": "13.0"}, "torch__cuda": "13.2", "cuda__init": {"code": 0}, "cuda__devices": [{}]}
+            | {"cuda__driver_version": "13.0"},
+            ["gpu-unused"],
+        ),
+        (ON_CPU, {"cuda__driver_version": "12.4"}, []),
         (HEALTHY, {"torch__version": None}, ["torch-missing"]),
         (HEALTHY, {"check__0": DEVICE | {"steps": [STEP | {"passed": False}]}}, ["wrong-result"]),
         (HEALTHY, {"check__0": DEVICE | {"steps": [STEP, {"step": "x", "passed": False}]}}, ["wrong-result"]),
@@ -165,6 +173,54 @@ def test_what_can_go_wrong_with_a_kernel_of_ones_own_is_named(failed, expected, 
     assert "variables: NVCC_APPEND_FLAGS -arch=sm_80" in one.evidence
     assert set(failed.get("said", ())) <= set(one.evidence)
     assert [one.id for one in found if one.severity == "ok"] == ["gpu-works"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ({"finished": False, "exit_code": -11}, "signal 11"),
+        ({"finished": False, "exit_code": -1}, "signal 1"),
+        ({"finished": False, "exit_code": 0}, "exit code 0"),
+        ({"exit_code": 3}, "exit code 3"),
+        ({"finished": False, "exit_code": None, "last_step": None}, "before its first step"),
+    ],
+)
+def test_how_a_child_ended_is_told_with_its_last_words(outcome, words):
+    said = {"stderr": [f"line {at}" for at in range(6)]}
+    (one,) = problems(judge(facts(check__worker__0=GOOD | said | outcome)))
+    assert words in one.title
+    assert one.evidence[1:] == tuple(f"stderr: line {at}" for at in (2, 3, 4, 5))
+
+
+def test_of_what_is_no_message_four_lines_are_told():
+    (one,) = problems(judge(facts(check__worker__0=GOOD | {"stray_lines": [f"line {at}" for at in range(6)]})))
+    assert one.evidence == tuple(f"stdout: line {at}" for at in range(4))
+
+
+@pytest.mark.parametrize(
+    ("checked", "how"),
+    [
+        ({"error": 0.3, "bound": 0.2}, "largest error 0.3, allowed 0.2"),
+        ({"error": 0.3, "bound": 0.2, "repeats_equal": False}, "a repeat of it has other bits"),
+        ({"error": 0.0, "bound": 0.0, "method": "bitwise"}, "bytes were changed on the way"),
+        ({}, "bytes were changed on the way"),
+    ],
+)
+def test_a_wrong_step_says_how_and_nothing_is_called_right_beside_it(checked, how):
+    row = DEVICE | {"steps": [STEP, {"step": "a copy", "passed": False, **checked}]}
+    (one,) = judge(facts(check__0=row))
+    assert one.title.endswith(f": {how}.")
+    assert not [line for line in one.evidence if line.startswith("step")]  # which the sentence names
+
+
+def test_without_steps_nothing_is_right():
+    assert judge(facts(check__0=DEVICE | {"steps": []})) == []
+
+
+def test_a_child_that_never_named_its_device_was_for_the_gpu_of_its_number():
+    crashed = GOOD | {"finished": False, "exit_code": 1}
+    found = judge(facts(check__worker__1=crashed, check__0=None, check__worker__0=crashed))
+    assert [(one.id, one.gpu) for one in found] == [("worker-crashed", 0), ("worker-crashed", None)]
 
 
 LINK = {"generation": 5, "generation_max": 5, "width": 16, "width_max": 16}

@@ -22,6 +22,8 @@ def test_alike_nodes_are_healthy():
 def test_a_node_that_nobody_has_heard_of_counts_among_all():
     lines = judged([*healthy(2), Unread("x.json", "x", "is empty")], ["n1", "n2", "n3"])
     assert lines[-1].finding.title.startswith("2 of 4 nodes are healthy")
+    # One that nobody expects is no less healthy.
+    assert judged(healthy(3), ["n1"])[-1].finding.title.startswith("3 of 3 nodes are healthy")
 
 
 @settings(max_examples=60)
@@ -143,6 +145,7 @@ def test_other_models_and_other_measurements_are_not_compared():
     ]
     assert told(runs) == []
     assert told([*healthy(3), *healthy(2, gpu(rate=9.0, model=other), start=4)]) == [("too-few-to-compare", ())]
+    assert told([*healthy(3), *healthy(2, gpu(rate=9.0, what=COPY), start=4)]) == []  # of that model there are enough
 
 
 def test_all_slow_gpus_of_a_node_are_one_line_about_the_slowest():
@@ -189,6 +192,8 @@ def test_what_the_same_nodes_have_otherwise_is_one_line_but_for_the_driver():
     driver, versions = judged([*odd, *most])[:2]
     assert driver.finding.title == "n[1-2]: driver 570.1; 5 of 7 nodes have driver 580.1."
     assert versions.finding.title == "n[1-2]: PyTorch 2.9, CUDA 12.9; 5 of 7 nodes have PyTorch 2.13, CUDA 13.0."
+    most[0] = most[0]._replace(software=most[0].software[:2])
+    assert "; 4 of 7 nodes have PyTorch 2.13, CUDA 13.0." in judged([*odd, *most])[1].finding.title
 
 
 def test_half_and_half_is_told_of_one_half():

@@ -50,6 +50,7 @@ SHADOWED = {"/usr/local/cuda/lib64/libcublas.so.13": "/env/lib/libcublas.so.13"}
         (libraries(shadowed=SHADOWED) | {"torch.version": None}, "shadowed-libraries-break", "problem"),
         (libraries(cudart="12.9"), "cudart-mismatch", "problem"),
         (libraries(cudart="14.0"), "cudart-mismatch", "problem"),
+        (libraries(cudart="13.0") | {"torch.cuda": "13.3"}, "cudart-mismatch", "problem"),
         ({"torch.cudnn": None}, "cudnn-mismatch", "problem"),
         ({"cuda.devices": [{"capability": "7.0"}]}, "arch-not-in-build", "problem"),
         ({"torch.architectures": HELD[1:]}, "architectures-differ", "warning"),
@@ -71,6 +72,7 @@ def test_each_fault_is_named(changes, expected, severity):
         {"cuda.devices": [{"capability": "8.7"}]},  # Orin: nobody knows until a kernel has run
         {"torch.package": None, "torch.architectures": ["sm_90"]},  # PyPI's, or a build of one's own
         {"torch.architectures": None},
+        {"torch.architectures": [*HELD, "compute_130", "of another kind"]},  # source, which is not what differs
     ],
 )
 def test_what_is_no_fault_is_not_named(changes):
