@@ -92,6 +92,26 @@ def test_a_wheel_that_does_not_name_its_cuda_may_or_may_not_run():
     assert "nothing is on file about a build without a CUDA in its name on compute capability 8.6" in found[0].title
 
 
+@pytest.mark.parametrize(
+    ("driver", "gpu", "words"),
+    [
+        ("580.65.06", None, "driver 580.65.06"),
+        (None, "9.0", "compute capability 9.0"),
+        ("580.65.06", "9.0", "driver 580.65.06 and compute capability 9.0"),
+    ],
+)
+def test_a_machine_is_told_by_what_is_known_of_it(driver, gpu, words):
+    assert str(elsewhere.Machine(driver, gpu)) == words
+
+
+@pytest.mark.parametrize(
+    ("driver", "lowest", "meets"),
+    [("580.65.06", "580.65.06", True), ("575.1", "580.65.06", False), (None, None, True), ("580.65.06", None, False)],
+)
+def test_a_driver_that_is_not_told_is_no_obstacle_and_one_that_is_meets_nothing_unknown(driver, lowest, meets):
+    assert elsewhere.Machine(driver, None).meets(lowest) is meets
+
+
 def test_a_driver_alone_is_an_answer_too():
     found = elsewhere.judge(facts(solve(), request__driver="535"))
     assert ids(found) == ["runs-there"]
