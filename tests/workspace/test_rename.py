@@ -283,6 +283,14 @@ class TestRefusals:
         assert "not as the template has it" in refused(clone.rename("my-project"))
         assert clone.changes == ""
 
+    def test_a_lock_whose_platforms_are_not_the_manifests(self, clone):
+        lock = clone.read("pixi.lock")
+        assert "\n- name: p1\n" in lock
+        (clone.root / "pixi.lock").write_text(lock.replace("\n- name: p1\n", "\n- name: p99\n"), encoding="utf-8")
+        clone.commit()
+        assert "not as the template has it" in refused(clone.rename("my-project", "--drop", "windows"))
+        assert clone.changes == ""
+
 
 @given(st.text(st.sampled_from("aZ09-_. é"), max_size=12) | st.from_regex(r"[A-Za-z][\w.-]{0,12}", fullmatch=True))
 def test_what_is_allowed_is_what_pip_and_python_take(name):

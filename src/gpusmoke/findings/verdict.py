@@ -130,7 +130,7 @@ def waves(changes: Sequence[float]) -> list[float]:
     found = []
     for change in changes:
         sign = math.copysign(1.0, change)
-        found.append(2 * max(0.0, *(-sign * (other - middle) for other in changes)) if len(changes) > 1 else 0.0)
+        found.append(2 * max(0.0, *(-sign * (other - middle) for other in changes)))
     return found
 
 

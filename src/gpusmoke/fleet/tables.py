@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from gpusmoke.findings.skew import Version
     from gpusmoke.findings.slow import Group
 
-BIN_PERCENT = 1  # of the median: width of a histogram's bars
 MOST_PERCENT = 150  # of the median: what is above is counted there
 
 
 def histogram(values: Sequence[float], median: float) -> list[list[int]]:
     """How many rates are in each percent of the median, as [percent, count] of those that have any."""
-    percents = Counter(min(MOST_PERCENT, math.floor(100 * value / median / BIN_PERCENT)) for value in values)
+    percents = Counter(min(MOST_PERCENT, math.floor(100 * value / median)) for value in values)
     return [[percent, count] for percent, count in sorted(percents.items())]
 
 
