@@ -56,9 +56,9 @@ class Progress:
 
     def __rich__(self) -> Text:
         """The live line, made anew several times a second, so that its time goes on while nobody says anything."""
+        steps = [*self._steps.values()]  # a copy: rich calls this in a thread of its own, while show() changes them
         # Of many GPUs the one that is furthest behind says most; they all take the same steps.
-        step = next(iter(self._steps.values()), None)
-        text = self._without if step is None else f"{len(self._steps)} running, {step}"
+        text = f"{len(steps)} running, {steps[0]}" if steps else self._without
         return Text(f"{self._elapsed()} {text}", no_wrap=True, overflow="ellipsis")
 
     def _elapsed(self) -> str:
