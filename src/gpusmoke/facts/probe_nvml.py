@@ -195,10 +195,11 @@ def gpu_or_error(index: int) -> dict[str, object]:
 
 
 def unstarted(known: int) -> list[str]:
-    """The device files of GPUs that the driver can't start, where there are more than those that NVML has.
+    """The device files of GPUs that the driver can't start, looked for where there are more files than NVML has GPUs.
 
-    NVML and CUDA pass over them. To open one starts it again, and fails with EIO where that fails (nv_start_device in
-    nv.c of NVIDIA's open kernel modules); one that a scheduler has not granted gives EPERM, and none of it ENODEV.
+    NVML and CUDA pass over such GPUs. Opening the file makes the driver try again, and gives EIO where it fails
+    (nv_start_device in nv.c of NVIDIA's open kernel modules); of a GPU that a scheduler has not granted it gives EPERM,
+    and of none at all ENODEV.
     """
     folder = os.path.join(os.environ.get("GPUSMOKE_ROOT", "/"), "dev")  # noqa: PTH118 - import time counts
     files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
