@@ -91,11 +91,13 @@ def all_together(one: Slow, slow: Sequence[Slow], medians: Mapping[tuple[Model, 
 
     Products of one format take turns while the clock swings, so that one of several may be low on a GPU that is well.
     """
-    known = {found.group.what.key: found.share for found in slow}
-    _, gpu, rate = one.measured
+    known = {found.group.what.key: found.usual.median for found in slow}
+    node, gpu, rate = one.measured
+    # The rates of that run alone: another's, of a day on which the GPU was well, would hide that it no longer is.
+    same_run = next(seen for _, seen in node.seen(gpu) if rate in seen.rates)
     shares = [
-        known.get(other.what.key) or other.value / medians[gpu.model, other.what.key]
-        for other in gpu.rates
+        other.value / known.get(other.what.key, medians[gpu.model, other.what.key])
+        for other in same_run.rates
         if other.what.is_with(rate.what)
     ]
     return geometric_mean(shares) < 1 - floor(rate.what.quantity)

@@ -31,7 +31,8 @@ class Model(NamedTuple):
 class What(NamedTuple):
     """What was measured, by which version of the method: `key` tells all that a rate depends on beside the GPU.
 
-    Products of one format, which agree in all but key and name, were measured in the same seconds; `shared` tells it.
+    Those that agree in all but key and name were measured in the same seconds: products of one format, whatever
+    multiplies. `turns` is the part of the key by which that is told.
     """
 
     key: str
@@ -40,7 +41,7 @@ class What(NamedTuple):
     regime: str
     unit: str
     method: int
-    shared: str = ""
+    turns: str = ""
 
     @property
     def is_product(self) -> bool:
@@ -250,7 +251,7 @@ def what(row: Row, way: Link | None = None) -> What:
     by = f" {way.name}" if way else ""
     told = (*key(row), by, row["method"], row["unit"])
     if told not in KNOWN:
-        shared = repr((row["dtype"], row["backend"], row.get("peer"), by))
+        turns = repr((row["dtype"], row.get("peer"), by))
         name, quantity, regime = name_of(row) + by, row["quantity"], row["regime"]
-        KNOWN[told] = What(repr(told), name, quantity, regime, row["unit"], row["method"], shared)
+        KNOWN[told] = What(repr(told), name, quantity, regime, row["unit"], row["method"], turns)
     return KNOWN[told]

@@ -117,25 +117,6 @@ def test_copies_from_the_host_are_judged_by_halves():
     assert told([*runs, run("a", gpu(rate=70.0, what=COPY))]) == [("slower-than-fleet", ("a",))]
 
 
-def products(*rates):
-    """A GPU with that rate in each product of one format."""
-    whats = (WHAT._replace(key=f"bf16 {at}", name=f"bf16 {at}", shared="bf16") for at in range(len(rates)))
-    made = [gpu(rate=rate, what=what).rates[0] for rate, what in zip(rates, whats, strict=True)]
-    return gpu()._replace(rates=tuple(made))
-
-
-def test_one_product_among_others_that_took_turns_with_it_accuses_nobody():
-    """As on four H100s that were well, of which one had a clock that was 5.5 % lower in one of two products."""
-    others = healthy(5, products(100.0, 100.0))
-    assert told([*others, run("a", products(94.3, 99.0))]) == []
-    assert told([*others, run("a", products(94.3, 95.5))]) == [("slower-than-fleet", ("a",))]
-    assert told([*healthy(5, products(100.0, 100.0, 100.0)), run("a", products(60.0, 130.0, 130.0))]) == []
-    # Another format, and copies, have seconds of their own.
-    both = gpu(rate=90.0)._replace(rates=(*gpu(rate=90.0).rates, *products(100.0, 130.0).rates))
-    alone = gpu()._replace(rates=(*gpu().rates, *products(100.0, 100.0).rates))
-    assert told([*healthy(5, alone), run("a", both)]) == [("slower-than-fleet", ("a",))]
-
-
 def test_other_models_and_other_measurements_are_not_compared():
     other = MODEL._replace(name="NVIDIA A16")
     runs = [
