@@ -4,50 +4,15 @@ import copy
 import math
 
 import pytest
+from compared_runs import SHAPES, moved, record, row
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gpusmoke.facts import Fact, Facts
-from gpusmoke.findings.comparable import cards, difference, name_of, pairs, unfit
+from gpusmoke.findings.comparable import cards, difference
 from gpusmoke.findings.comparison import TOLERANCE, devices, judge
-from gpusmoke.findings.verdict import Verdict, between, of_few, together, waves, widest
-from gpusmoke.record import Record
 
 OPPOSITE = {"slower": "faster", "faster": "slower", "no-change": "no-change", "within-spread": "within-spread"}
 slowly = settings(max_examples=40)
-SHAPES = [[8192, 8192, 8192], [1024, 8448, 16384], [4096, 4096, 4096]]
-
-
-def row(samples, dtype="bf16", shape=SHAPES[0], **changes):
-    return {
-        "quantity": "matmul",
-        "gpu": 0,
-        "device": "a GPU",
-        "dtype": dtype,
-        "shape": shape,
-        "layout": "NT",
-        "regime": "settled",
-        "backend": "cublas",
-        "method": 2,
-        "unit": "TFLOP/s",
-        "value": sum(samples) / len(samples),
-        "samples": samples,
-        "telemetry": {"sm_clock_mhz": 1365, "power_w": 698.0, "temperature_c": 62, "throttle_reasons": 4},
-        "verified": {"method": "elementwise", "passed": True, "error": 0.1, "bound": 0.2, "repeats_equal": True},
-    } | changes
-
-
-def record(rows, uuid="GPU-1", **facts):
-    values = {
-        "bench.0": {"name": "a GPU", "multiprocessors": 132},
-        "cuda.devices": [{"ordinal": 0, "uuid": uuid}],
-        "nvml.gpus": [{"uuid": uuid, "power_limit_w": 700.0, "processes": []}],
-        "nvml.driver_version": "580.159.04",
-        "torch.version": "2.12.1",
-        "torch.cuda": "13.0",
-    } | {name.replace("__", "."): value for name, value in facts.items()}
-    told = Facts({name: Fact(value, "a test") for name, value in values.items()})
-    return Record("bench", "2026-11-26T02:17:51Z", facts=told, measurements=rows)
 
 
 @st.composite
@@ -148,92 +113,6 @@ def test_a_wave_of_the_power_controller_is_no_change(count, height, phase):
     assert kinds(steady, record(rows)) == {"no-change"}
 
 
-@given(st.floats(-0.7, 0.7), st.floats(0, 0.5), st.floats(0.001, 0.4), st.floats(0, 0.5))
-def test_a_verdict_needs_more_than_the_tolerance_and_more_than_the_spread(change, spread, tolerance, more):
-    kind = Verdict(change, spread, tolerance).kind
-    assert (kind == "slower") == (math.exp(change) < 1 - tolerance and -change > spread) or math.isclose(
-        math.exp(abs(change)), 1 / (1 - tolerance)
-    )
-    if kind == "no-change":
-        assert Verdict(change, spread + more, tolerance).kind == kind
-    if kind in ("slower", "faster"):
-        assert Verdict(change, spread + more, tolerance).kind in (kind, "within-spread")
-
-
-def oscillation(rounds, each=0.25, period=1.0, height=0.04):
-    """Mean rates of successive rounds of `each` seconds, relative to the whole."""
-    step = 2 * math.pi * each / period
-    return [1 + height * (math.cos(i * step) - math.cos((i + 1) * step)) / step for i in range(rounds)]
-
-
-@pytest.mark.parametrize("rounds", [17, 23, 30, 41])
-@pytest.mark.parametrize("each", [0.1, 0.25])
-def test_the_spread_covers_the_error_of_an_oscillating_mean(rounds, each):
-    rates = oscillation(rounds, each)
-    error = abs(sum(rates) / rounds - 1)
-    assert error < widest(rates) < 0.04
-
-
-def test_the_spread_of_what_drifts_is_wider_than_the_rounds_alone_tell():
-    drift = [1 + 0.001 * at for at in range(40)]
-    naive = 1.96 * 0.0117 / math.sqrt(40)
-    assert widest(drift) > 2 * naive
-
-
-def test_a_spread_needs_rounds():
-    assert widest([1.0, 1.1, 0.9]) == math.inf
-    assert together([[1.0, 1.1, 0.9]]) == math.inf
-    assert between([([1.0] * 3, [0.5] * 3)], 0.01).kind == "within-spread"
-    # Those without enough of them don't spoil what the others tell.
-    assert between([([1.0] * 3, [0.5] * 3), ([2.0] * 9, [1.0] * 9)], 0.01).kind == "slower"
-    assert between([([1.0] * 9, [0.5] * 3), ([2.0] * 9, [2.0] * 9)], 0.01).kind == "no-change"
-    assert between([([1.0] * 4, [0.5] * 4)], 0.01).kind == "slower"
-
-
-def test_the_spread_is_that_of_both_runs():
-    steady, restless = [1.0] * 8, [0.9, 1.1] * 4
-    spread = between([(steady, restless)], 0.01).spread
-    assert between([(restless, steady)], 0.01).spread == spread > 0
-    assert between([(restless, restless)], 0.01).spread == pytest.approx(math.sqrt(2) * spread)
-
-
-def test_the_mean_of_products_that_share_rounds_is_steadier_than_each():
-    up, down = oscillation(20), [2 - rate for rate in oscillation(20)]
-    assert together([up, down]) < 1e-6 < widest(up)
-    assert together([[700 * rate for rate in up], down]) < 1e-6  # however fast each is
-
-
-@given(st.lists(st.floats(-0.1, -0.001) | st.floats(0.001, 0.1), min_size=2, max_size=8))
-def test_no_product_is_told_by_a_wave_that_nobody_answers(changes):
-    middle = sum(changes) / len(changes)
-    for change, explained in zip(changes, waves(changes), strict=True):
-        others = [abs(one - middle) for one in changes if (one - middle) * change < 0]
-        assert explained == pytest.approx(2 * max(others, default=0.0))
-
-
-@given(st.lists(st.floats(1, 2), min_size=1, max_size=9), st.floats(0.3, 3))
-def test_few_samples_differ_only_where_their_ranges_do_not_meet(rates, factor):
-    found = of_few(rates, [rate * factor for rate in rates], 0.05)
-    assert found.change == pytest.approx(math.log(factor))
-    if found.kind == "slower":
-        assert max(rates) * factor < max(rates)
-
-
-def test_the_range_of_few_samples_is_that_from_the_tenth_to_the_ninetieth_of_a_hundred():
-    rates = [float(rate) for rate in range(95, 106)]
-    assert of_few(rates, rates, 0.05).spread == pytest.approx(0.04 + 0.04)
-
-
-def test_gpus_of_one_uuid_belong_together_and_of_one_ordinal_where_the_models_agree():
-    old = record([row([1.0] * 5)])
-    assert [pair.another_card for pair in pairs(old, record([row([1.0] * 5)]))] == [False]
-    assert [pair.another_card for pair in pairs(old, record([row([1.0] * 5)], uuid="GPU-2"))] == [True]
-    assert [pair.another_card for pair in pairs(old, record([row([1.0] * 5)], uuid=None))] == [False]
-    other = record([row([1.0] * 5)], bench__0={"name": "a GPU", "multiprocessors": 114})
-    assert pairs(old, other) == []
-    assert "132 multiprocessors, and a GPU with 114 multiprocessors" in difference(old, other)
-
-
 def test_what_two_cards_of_one_model_differ_by_is_no_loss():
     """The two H200 of tests/gpusmoke/data differ by 2.4 %, in one run."""
     old = record([row([100.0] * 10)])
@@ -249,23 +128,6 @@ def test_only_rows_of_both_are_compared():
     new = record([row([1.0] * 5), row([1.0] * 5, dtype="fp32")])
     (found,) = devices(old, new, TOLERANCE)
     assert [line.name for line in found.lines] == ["bf16 8192x8192x8192 NT settled"]
-
-
-def test_a_gpu_that_has_been_found_by_its_uuid_is_not_taken_for_the_one_in_its_old_place():
-    def gpus(*uuids):
-        devices = [{"ordinal": at, "uuid": uuid} for at, uuid in enumerate(uuids)]
-        sizes = {f"bench.{at}": {"multiprocessors": 132} for at in range(len(uuids))}
-        return record([row([1.0] * 5, gpu=at) for at in range(len(uuids))], cuda__devices=devices, **sizes)
-
-    def numbers(older, newer):
-        return [(pair.older.gpu, pair.newer.gpu) for pair in pairs(older, newer)]
-
-    assert numbers(gpus("GPU-a"), gpus("GPU-b", "GPU-a")) == [(0, 1)]
-    assert numbers(gpus("GPU-a", "GPU-b"), gpus("GPU-c", "GPU-a")) == [(0, 1)]
-    assert numbers(gpus("GPU-a", "GPU-b"), gpus("GPU-b", "GPU-a")) == [(1, 0), (0, 1)]
-    # Those without a UUID have nothing but their place.
-    assert numbers(gpus("GPU-a", None), gpus("GPU-a", None)) == [(0, 0), (1, 1)]
-    assert numbers(gpus("GPU-a", None), gpus(None, "GPU-a")) == [(0, 1)]
 
 
 FAMILY = "bf16 8192x8192x8192 NT settled"
@@ -350,27 +212,6 @@ def test_a_temperature_that_matters_is_told_and_the_direction_is_that_of_what_is
     assert "; +0.1 % as measured, +1.7 % by its temperature): " in title(1.0007, -15)
 
 
-def test_a_verdict_is_kept_in_per_cent():
-    told = Verdict(math.log(0.9), 0.0125, 0.015, math.log(0.989)).to_json()
-    assert told == {
-        "change_percent": -10.0,
-        "spread_percent": 1.25,
-        "tolerance_percent": 1.5,
-        "temperature_percent": -1.1,
-        "verdict": "slower",
-    }
-    unknown = Verdict(math.log(0.9), math.inf, 0.015)
-    assert unknown.to_json()["spread_percent"] is None
-    assert unknown.words()["spread"] == "unknown, with so few rounds"
-    assert (unknown.words()["change"], unknown.words()["direction"]) == ("10.0", "slower")
-    assert Verdict(0.1, 0.2, 0.015).words()["direction"] == "faster"
-
-
-def moved(quantity, rate, **telemetry):
-    copy = row([rate] * 5, dtype=None, shape=[1 << 31], layout=None, quantity=quantity, backend="cuda")
-    return copy | ({"telemetry": telemetry} if telemetry else {})
-
-
 @pytest.mark.parametrize(
     ("quantity", "least"),
     [
@@ -435,164 +276,3 @@ def test_a_run_that_had_not_settled_is_told_beside_its_rate():
     assert "settled," not in judge(quiet, quiet)[0].evidence[0]
     unread = record([row([700.0] * 5, telemetry={"reason": "no NVML"})])
     assert judge(quiet, unread)[0].evidence == ("bf16 8192x8192x8192 NT settled: 700 to 700 TFLOP/s (+0.0 %)",)
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({}, "bf16 8192x8192x8192 NT settled"),
-        ({"backend": "nvcc-mma", "regime": "burst"}, "bf16 8192x8192x8192 NT burst nvcc-mma"),
-        ({"backend": "cpu"}, "bf16 8192x8192x8192 NT settled"),
-    ],
-)
-def test_a_measurement_is_named_after_the_library_only_where_it_is_not_the_usual_one(changes, name):
-    assert name_of(row([1.0], **changes)) == name
-
-
-def on_cpu(machine="x86_64", threads=4):
-    rows = [row([1.0] * 5, gpu=None, device="CPU", backend="cpu", telemetry={"reason": "not a GPU"})]
-    return record(rows, bench__0={"device": "cpu", "threads": threads}, host__machine=machine)
-
-
-def test_runs_on_a_cpu_are_compared_on_the_same_kind_of_machine_alone():
-    assert difference(on_cpu(), on_cpu()) is None
-    assert difference(on_cpu(None), on_cpu(None)) is None
-    assert difference(on_cpu(), on_cpu("aarch64")) == "the kind of machine differs: x86_64 and aarch64"
-    assert difference(on_cpu(), on_cpu(threads=8)) == "the number of CPU threads differs: 4 and 8"
-    assert difference(on_cpu(), record([row([1.0] * 5)])).startswith("they measured different GPUs: the CPU, and a GPU")
-
-
-def test_what_neither_run_tells_does_not_keep_them_apart():
-    silent = dict.fromkeys(("nvml__driver_version", "torch__version", "torch__cuda"))
-    known, unknown = record([row([1.0] * 5)]), record([row([1.0] * 5)], **silent)
-    assert difference(unknown, unknown) is None
-    assert difference(known, unknown) == "the driver's major version differs: 580 and none"
-    by_the_kernel = record([row([1.0] * 5)], nvml__driver_version=None, host__kernel_module="580.65.06")
-    assert difference(known, by_the_kernel) is None
-
-
-@pytest.mark.parametrize(("command", "rows", "why"), [("audit", [], "record of audit"), ("bench", [], "no settled")])
-def test_what_holds_no_rates_is_unfit(command, rows, why):
-    assert why in unfit(record(rows)._replace(command=command))
-
-
-@pytest.mark.parametrize(
-    ("faster", "words"), [(False, "is lower (1365 to 1228 MHz)"), (True, "is higher (1228 to 1365")]
-)
-def test_the_same_clock_explains_both_directions(faster, words):
-    quick, slow = record([row([700.0] * 5)]), record([row([630.0] * 5, telemetry={"sm_clock_mhz": 1228})])
-    (found,) = judge(slow, quick) if faster else judge(quick, slow)
-    assert f"the SM clock {words}" in found.title
-
-
-@pytest.mark.parametrize(
-    ("others", "named"),
-    [
-        ({"processes": 0, "utilisation_percent": 0}, None),
-        ({"processes": 0, "utilisation_percent": 5}, None),
-        ({"processes": None, "utilisation_percent": None}, None),
-        ({"processes": 0, "utilisation_percent": 40}, "another process used the GPU meanwhile (40 % busy"),
-        ({"processes": 2, "utilisation_percent": 0}, "2 other processes used the GPU meanwhile"),
-        ({"processes": 1, "utilisation_percent": None}, "another process used the GPU meanwhile."),
-    ],
-)
-def test_another_process_is_named_where_there_was_one(others, named):
-    alone = {"processes": 0, "utilisation_percent": 0}
-    old = record([row([700.0] * 5)], **{"bench.0.others": alone})
-    new = record([row([600.0] * 5)], **{"bench.0.others": others})
-    (found,) = judge(old, new)
-    assert (named or "none of clock, power, another process explains it") in found.title
-    if named:  # one that was there both times explains nothing
-        crowd = record([row([700.0] * 5)], **{"bench.0.others": others})
-        assert "none of clock, power, another process" in judge(crowd, new)[0].title
-        assert "used the GPU before" in judge(new, old)[0].title
-
-
-def test_a_memory_clock_explains_slow_copies_and_the_sm_clock_does_not():
-    def copies(rate, **telemetry):
-        return record([row([700.0] * 5), moved("memory-copy", rate, **telemetry)])
-
-    fast = copies(3000.0, sm_clock_mhz=1900, memory_clock_mhz=2619)
-    cause = judge(fast, copies(1500.0, sm_clock_mhz=900, memory_clock_mhz=1310))[1]
-    assert cause.title.endswith("the memory clock is lower (2619 to 1310 MHz).")
-    cause = judge(fast, copies(1500.0, sm_clock_mhz=900, memory_clock_mhz=2619))[1]
-    assert cause.title.endswith("none of clock, power, another process explains it.")
-
-
-NOTHING = "none of clock, power, another process explains it"
-
-
-@pytest.mark.parametrize(
-    ("readings", "reason"),
-    [
-        ({"sm_clock_mhz": 1290}, "the SM clock is lower (1365 to 1290 MHz)"),  # by half as much as the rate
-        ({"sm_clock_mhz": 1300}, NOTHING),
-        ({"sm_clock_mhz": 1500}, NOTHING),
-        ({"sm_clock_mhz": 0}, NOTHING),
-        ({"power_w": 676.0}, "the power drawn at the power cap is lower (698 to 676 W)"),
-        ({"power_w": 678.0}, NOTHING),
-        ({"power_w": 600.0, "throttle_reasons": 0}, NOTHING),  # it was not at the cap
-        ({"throttle_reasons": 0x44}, "the clock was held down by: hardware thermal slowdown"),
-        ({"throttle_reasons": 0x5}, NOTHING),
-        ({"sm_clock_mhz": 1228, "temperature_c": 66}, "the SM clock is lower (1365 to 1228 MHz)"),
-        (
-            {"sm_clock_mhz": 1228, "temperature_c": 67},
-            "the SM clock is lower (1365 to 1228 MHz), and the temperature is higher (62 to 67 C)",
-        ),
-        ({"temperature_c": 80}, NOTHING),  # heat alone slows nothing down
-    ],
-    ids=str,
-)
-def test_a_reading_explains_what_it_is_large_enough_for(readings, reason):
-    # What is judged has no part in it: a burst that is a tenth slower, beside a product that is not.
-    product, burst = row([700.0] * 5), row([700.0] * 5, regime="burst")
-    slow = row([630.0] * 5, regime="burst", telemetry=burst["telemetry"] | readings)
-    cause = judge(record([product, burst]), record([product, slow]))[1]
-    assert cause.title.rstrip(".").endswith(f": {reason}")
-
-
-@pytest.mark.parametrize(
-    ("limit", "reason"),
-    [(695.0, "the power limit is lower (700 to 695 W)"), (699.6, NOTHING), (750.0, NOTHING), (None, NOTHING)],
-)
-def test_a_lower_power_limit_explains_and_a_higher_one_does_not(limit, reason):
-    new = record([row([600.0] * 5)], nvml__gpus=[{"uuid": "GPU-1", "power_limit_w": limit}])
-    assert judge(record([row([700.0] * 5)]), new)[0].title.rstrip(".").endswith(f": {reason}")
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "reason"),
-    [
-        ((1, 0), (3, 0), "3 other processes used the GPU meanwhile"),
-        ((3, 0), (1, 0), NOTHING),
-        ((1, 10), (1, 40), "another process used the GPU meanwhile (40 % busy while bench rested)"),
-        ((1, 10), (1, 15), NOTHING),
-        ((0, 5), (0, 6), "another process used the GPU meanwhile (6 % busy while bench rested)"),
-    ],
-)
-def test_more_of_other_processes_than_before_explains(before, now, reason):
-    def others(at, rate):
-        told = dict(zip(("processes", "utilisation_percent"), at, strict=True))
-        return record([row([rate] * 5)], **{"bench.0.others": told})
-
-    (found,) = judge(others(before, 700.0), others(now, 600.0))
-    assert found.title.rstrip(".").endswith(f": {reason}")
-
-
-def test_what_is_no_copy_within_the_memory_is_explained_by_the_sm_clock():
-    def both(share, sm, memory):
-        clocks = {"sm_clock_mhz": sm, "memory_clock_mhz": memory}
-        burst = row([700.0 * share] * 5, regime="burst", telemetry=clocks)
-        return record([row([700.0] * 5), burst, moved("memory-copy", 3000.0 * share, **clocks)])
-
-    cause = judge(both(1.0, 1900, 2619), both(0.5, 900, 1310))[1]
-    assert "(and 1 more)" in cause.title
-    assert cause.title.endswith(": the SM clock is lower (1900 to 900 MHz).")
-
-
-def test_the_limit_of_another_gpu_explains_nothing():
-    gpus = [{"uuid": "GPU-1", "power_limit_w": 700.0}, {"uuid": "GPU-2", "power_limit_w": 400.0}]
-    old, new = record([row([700.0] * 5)]), record([row([600.0] * 5)], nvml__gpus=gpus)
-    assert "none of clock, power" in judge(old, new)[0].title
-    lowered = record([row([600.0] * 5)], nvml__gpus=[{"uuid": "GPU-1", "power_limit_w": 500.0}])
-    assert "the power limit is lower (700 to 500 W)" in judge(old, lowered)[0].title
