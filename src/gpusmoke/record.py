@@ -17,7 +17,7 @@ from gpusmoke.schema import mismatch, record_check
 
 SCHEMA = "gpusmoke-record/1"
 NODE = "request.node"
-# For each device that was measured, each rank, and each machine of a fleet; a run of one that measures more has more.
+# For each device that was measured, each rank, each machine of a fleet, or so many measurements: whichever are most.
 LIMIT_BYTES, MEASUREMENTS_EACH = 64 * 1024, 32
 SHORTEST_SERIES = 8
 # What facts and findings are cut to, in turn, where thinner series are not enough: characters a text, items a list.
