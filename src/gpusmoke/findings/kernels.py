@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import geometric_mean
 
 from gpusmoke.facts import Facts, Json, listed, objects
-from gpusmoke.findings import Finding, finding, problems
+from gpusmoke.findings import Finding, finding
 from gpusmoke.findings.driver import driver
 from gpusmoke.findings.exercise import devices_used, gpu_of, nvcc_words, ordinals, wrong_result
 from gpusmoke.findings.rates import judge as judge_rates
@@ -54,8 +54,9 @@ def beside_cublas(measurements: Sequence[dict[str, Json]]) -> Iterator[Finding]:
 
 def failures(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:
     """What was wrong, however the run ended."""
-    built = [one for ordinal in ordinals(facts, "bench") for one in kernels(facts, ordinal)]
-    return [*problems(built), *wrong(measurements)]
+    verified = [one for ordinal in ordinals(facts, "bench") for one in kernels(facts, ordinal)]
+    # Not what became of nvcc, which whoever ended the run may have ended, too.
+    return [*(one for one in verified if one.id == "wrong-result"), *wrong(measurements)]
 
 
 def judge(facts: Facts, measurements: Sequence[dict[str, Json]]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 
 from gpusmoke.facts import Facts, listed
@@ -12,6 +13,8 @@ from gpusmoke.findings.health import health
 from gpusmoke.findings.pixi import choice, installations, override
 from gpusmoke.findings.platforms import version
 from gpusmoke.findings.topology import links
+
+GPU_NAME = re.compile(r"[0-9]+|GPU-[0-9A-Fa-f-]+", re.ASCII)  # in CUDA_VISIBLE_DEVICES; a UUID may be cut short
 
 
 def hardware(facts: Facts) -> Iterator[Finding]:
@@ -65,10 +68,13 @@ def absent(facts: Facts) -> Iterator[Finding]:
 
 
 def named(facts: Facts, value: str) -> int:
-    """How many GPUs CUDA_VISIBLE_DEVICES names; 0 where MIG divides one, of whose parts CUDA shows but the first."""
-    names = list(itertools.takewhile(lambda one: one not in ("", "-1"), map(str.strip, value.split(","))))
-    divided = any(row.get("mig_mode") == 1 for row in facts.rows("nvml.gpus"))
-    return 0 if divided or any(one.startswith("MIG") for one in names) else len(names)
+    """How many GPUs CUDA_VISIBLE_DEVICES names before an entry that can't be one's number or UUID, as -1 or a typo.
+
+    0 where MIG may divide one, of whose parts CUDA shows but the first.
+    """
+    rows, names = facts.rows("nvml.gpus"), map(str.strip, value.split(","))
+    whole = bool(rows) and all(row.get("mig_mode") != 1 for row in rows)
+    return len(list(itertools.takewhile(GPU_NAME.fullmatch, names))) if whole else 0
 
 
 def builds(facts: Facts) -> Iterator[Finding]:

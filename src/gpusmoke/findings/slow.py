@@ -94,7 +94,7 @@ def all_together(one: Slow, slow: Sequence[Slow], medians: Mapping[tuple[Model, 
     known = {found.group.what.key: found.usual.median for found in slow}
     node, gpu, rate = one.measured
     # The rates of that run alone: another's, of a day on which the GPU was well, would hide that it no longer is.
-    same_run = next(seen for _, seen in node.seen(gpu) if rate in seen.rates)
+    same_run = next(seen for run, seen in node.seen(gpu) if run.complete and rate in seen.rates)
     shares = [
         other.value / known.get(other.what.key, medians[gpu.model, other.what.key])
         for other in same_run.rates

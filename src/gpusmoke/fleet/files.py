@@ -20,7 +20,7 @@ from gpusmoke.findings import problems
 from gpusmoke.fleet.runs import EXERCISING, Run, run
 from gpusmoke.record import NODE, Record, parse
 
-# A record takes 64 KB for each device that was measured; 8 MiB are those of 128.
+# A record takes 64 KB for each device that was measured, or more (record.py); 8 MiB are those of 128.
 LARGEST_BYTES = 8 * 1024 * 1024
 AT_ONCE = 50  # files that a process reads before it hands over what it found
 WORTH_IT = 200  # files from which on starting processes takes less time than it saves

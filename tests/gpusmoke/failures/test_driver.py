@@ -169,7 +169,7 @@ def test_a_gpu_that_the_driver_can_not_start_is_missed(doctor, refusing, error, 
     assert ("gpu-not-started" in found) is named
     assert code == (1 if named else 0)
     if named:
-        assert "the GPU of /dev/nvidia2, and" in found["gpu-not-started"]["title"]
+        assert "a GPU at /dev/nvidia2: CUDA" in found["gpu-not-started"]["title"]
         assert found["gpu-not-started"]["advice"][0].startswith("sudo dmesg")
         assert "nvml.unstarted_nodes: nvidia2" in str(found["gpu-not-started"]["evidence"])
 

@@ -183,9 +183,9 @@ def test_surroundings_are_told():
     found = diagnose(facts(**changes))
     assert bad(found) == []
     assert titles(found, "surroundings") == ["This runs in a container (docker).", "This runs in WSL."]
-    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '1': CUDA sees 1 of this machine's 2 GPUs."]
+    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '1': of this machine's GPUs CUDA sees 1 of 2."]
     found = diagnose(facts(env__CUDA_VISIBLE_DEVICES="0", nvml__gpus=None))
-    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '0': CUDA sees 1 of this machine's 1 GPUs."]
+    assert titles(found, "gpus-chosen") == ["CUDA_VISIBLE_DEVICES is '0': of this machine's GPUs CUDA sees 1 of 1."]
     assert "surroundings" not in ids(found)
     hidden = diagnose(facts(env__CUDA_VISIBLE_DEVICES="7", cuda__init={"code": 100}, cuda__devices=[]))
     assert "gpus-chosen" not in ids(hidden)
@@ -199,6 +199,7 @@ def test_surroundings_are_told():
         ("0", 0, None),
         ("0,-1,1", 0, None),  # as people hide the rest
         ("0,", 0, None),
+        ("0,abc", 0, None),
         ("0,1", 1, None),
         ("MIG-8ab2,MIG-9bc3", None, None),
     ],

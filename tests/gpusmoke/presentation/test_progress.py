@@ -30,7 +30,7 @@ def test_what_a_child_says_is_text(capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_its_time_goes_on_while_nobody_says_anything(kit, tmp_path):
-    (tmp_path / "torch.py").write_text("import time; time.sleep(3); raise ImportError('that is all')")
+    (tmp_path / "torch.py").write_text("import time; time.sleep(2); raise ImportError('that is all')")
     search = kit.environment({})["PYTHONPATH"]
     written = on_a_terminal(kit, {"TERM": "xterm", "PYTHONPATH": f"{tmp_path}:{search}"}, "check")
-    assert len(set(re.findall(r"(\d+) s  1 running, while importing PyTorch", written))) > 2
+    assert len(set(re.findall(r"(\d+) s  1 running, while importing PyTorch", written))) > 1
