@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from statistics import geometric_mean
 from typing import NamedTuple
 
 from gpusmoke.facts import Facts, Json
@@ -18,7 +17,7 @@ from gpusmoke.findings.comparable import Card, Key, Pair, Row, key, name_of
 from gpusmoke.findings.comparison import TOLERANCES
 from gpusmoke.findings.health import number, nvml_row, uuid_of
 from gpusmoke.findings.topology import far_from
-from gpusmoke.measuring.outliers import FLOOR, Usual, slower, usual
+from gpusmoke.measuring.outliers import FLOOR, Usual, slow_together, slower, usual
 from gpusmoke.measuring.sensible import is_rate
 from gpusmoke.measuring.statistics import median
 
@@ -71,16 +70,16 @@ def alike(facts: Facts, measurements: Sequence[Row]) -> list[list[Row]]:
     return [rows for rows in found.values() if len(rows) > 1]
 
 
-def as_a_whole(groups: Sequence[Sequence[Row]], slow: Row) -> float:
-    """By what fraction its GPU is below the median of its siblings, in the mean of all that is measured with this."""
+def with_others(groups: Sequence[Sequence[Row]], slow: Row) -> Iterator[tuple[float, float]]:
+    """All rates of its GPU that are measured in the same seconds, each beside the median of its siblings."""
 
     def which(row: Row) -> list[Json]:
         return [row.get(name) for name in ("gpu", "quantity", "dtype", "regime", "peer")]
 
-    together = [(row, rows) for rows in groups for row in rows if which(row) == which(slow)]
-    return 1 - geometric_mean(
-        row["value"] / median([other["value"] for other in rows if other is not row]) for row, rows in together
-    )
+    for rows in groups:
+        for row in rows:
+            if which(row) == which(slow):
+                yield row["value"], median([other["value"] for other in rows if other is not row])
 
 
 def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
@@ -96,7 +95,7 @@ def odd_ones(facts: Facts, measurements: Sequence[Row]) -> Iterator[Slow]:
         if len(rates) == 2 and min(rates) < (other := usual([max(rates)], least)).low:
             found = iter([(rates.index(min(rates)), other)])
         for at, others in found:
-            if as_a_whole(groups, rows[at]) > least:
+            if slow_together(with_others(groups, rows[at]), least):
                 yield Slow(rows[at], rows, others)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import geometric_mean
 from typing import NamedTuple
 
 from gpusmoke.facts import Fact, Facts
@@ -17,7 +16,7 @@ from gpusmoke.fleet.lines import Line, line
 from gpusmoke.fleet.nodes import Node
 from gpusmoke.fleet.runs import READINGS, SETTINGS, Gpu, Model, Rate, What
 from gpusmoke.measuring.clocks import together
-from gpusmoke.measuring.outliers import Usual, slower, usual
+from gpusmoke.measuring.outliers import Usual, slow_together, slower, usual
 from gpusmoke.measuring.statistics import median
 
 UNEXPLAINED = "none of clock, power, heat, another process, its link explains it"
@@ -56,6 +55,11 @@ class Slow(NamedTuple):
     typical: Row
 
     @property
+    def floor(self) -> float:
+        """By what part of the usual rate it has to be below, at least."""
+        return floor(self.group.what.quantity)
+
+    @property
     def share(self) -> float:
         """The part of the usual rate that it reached."""
         return self.measured.rate.value / self.usual.median
@@ -86,21 +90,17 @@ def slow(group: Group) -> Iterator[Slow]:
         yield Slow(group.measured[at], group, others, usually)
 
 
-def all_together(one: Slow, slow: Sequence[Slow], medians: Mapping[tuple[Model, str], float]) -> bool:
-    """Whether its GPU is slow, too, in the mean of all that was measured in the same seconds; `slow` is where it is.
-
-    Products of one format take turns while the clock swings, so that one of several may be low on a GPU that is well.
-    """
+def with_others(
+    one: Slow, slow: Sequence[Slow], medians: Mapping[tuple[Model, str], float]
+) -> Iterator[tuple[float, float]]:
+    """All rates of its GPU that were measured in the same seconds, each beside what is usual: `slow` knows it best."""
     known = {found.group.what.key: found.usual.median for found in slow}
     node, gpu, rate = one.measured
     # The rates of that run alone: another's, of a day on which the GPU was well, would hide that it no longer is.
     same_run = next(seen for run, seen in node.seen(gpu) if run.complete and rate in seen.rates)
-    shares = [
-        other.value / known.get(other.what.key, medians[gpu.model, other.what.key])
-        for other in same_run.rates
-        if other.what.is_with(rate.what)
-    ]
-    return geometric_mean(shares) < 1 - floor(rate.what.quantity)
+    for other in same_run.rates:
+        if other.what.is_with(rate.what):
+            yield other.value, known.get(other.what.key, medians[gpu.model, other.what.key])
 
 
 def typical_readings(group: Group) -> tuple[float | None, ...]:
@@ -190,7 +190,8 @@ def judge(nodes: Mapping[str, Node], measured: Sequence[Group]) -> list[Line]:
     medians = {(group.model, group.what.key): group.usual.median for group in measured}
     by_node: dict[str, list[list[Slow]]] = {}
     for (name, _), slow_ones in by_gpu.items():
-        if found := [one for one in slow_ones if all_together(one, slow_ones, medians)]:
+        found = [one for one in slow_ones if slow_together(with_others(one, slow_ones, medians), one.floor)]
+        if found:
             # The settled rate of a product is the one to quote.
             found.sort(key=lambda one: (not one.group.what.is_product, one.share))
             by_node.setdefault(name, []).append(found)

@@ -7,8 +7,8 @@ Experimental Social Psychology 49, 2013, https://doi.org/10.1016/j.jesp.2013.03.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from statistics import NormalDist
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import NormalDist, geometric_mean
 from typing import NamedTuple
 
 from gpusmoke.measuring.statistics import median
@@ -58,3 +58,12 @@ def slower(rates: Sequence[float], floor: float = FLOOR, known: Usual | None = N
         others = together or usual([*rates[:at], *rates[at + 1 :]], floor)
         if rate < others.low:
             yield at, others
+
+
+def slow_together(rates: Iterable[tuple[float, float]], floor: float) -> bool:
+    """Whether rates, each beside what is usual, are below that by more than `floor` of it in their geometric mean.
+
+    What takes turns in the same seconds is judged together, since clocks swing: on a GPU that is well one of several
+    products may be low.
+    """
+    return geometric_mean(rate / typical for rate, typical in rates) < 1 - floor

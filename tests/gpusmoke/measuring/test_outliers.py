@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpusmoke.measuring.outliers import DEVIATIONS, deviations, slower, usual
+from gpusmoke.measuring.outliers import DEVIATIONS, deviations, slow_together, slower, usual
 
 NOISE = st.floats(0.98, 1.02)
 
@@ -90,3 +90,10 @@ def test_the_scaled_deviation_of_normal_samples_is_their_standard_deviation():
     normal = [-1.593, -0.967, -0.589, -0.282, 0.0, 0.282, 0.589, 0.967, 1.593]
     assert usual([10 + 2 * one for one in normal]).deviation == pytest.approx(2 * 0.589 * 1.4826, rel=1e-6)
     assert usual([7.0]).deviation == 0
+
+
+def test_what_takes_turns_is_slow_together_or_not_at_all():
+    assert not slow_together([(94.0, 100.0), (990.0, 1000.0)], 0.05)
+    assert slow_together([(94.0, 100.0), (955.0, 1000.0)], 0.05)
+    assert slow_together([(94.0, 100.0)], 0.05)
+    assert not slow_together([(95.0, 100.0)], 0.05)  # as much as cards of one model may differ by
