@@ -18,6 +18,8 @@ SMOKE = slurm.ROOT / "scripts/slurm/smoke.sbatch"
 HEALTHY = "import standin_gpu; standin_gpu.play_quickly()"
 # As long as it is imported, so long is the node at work.
 WAITING = "import time; time.sleep(600)"
+# The job's torchrun on another node, by the port that nccl.sbatch gives it.
+STORE_LISTENS = "until grep -q :$(printf %04X $((20000 + SLURM_JOB_ID))).*:0000.0A /proc/net/tcp*; do sleep 0.1; done"
 
 
 def records(folder):
@@ -223,7 +225,7 @@ def test_names_of_nodes_that_do_not_fit_into_a_pipe_end_no_job(nodes, instead):
 def test_ranks_live_on_where_a_node_dies_and_say_which_one_is_lost(nodes, machine):
     nodes.node_is("gpu1", cuda="13.0", before=machine(None, cards=False))
     # The first one there has torchrun's store, with which all would end; here all nodes are one machine.
-    nodes.node_is("gpu2", cuda="13.0", before=[*machine(None, cards=False), "sleep 5"])
+    nodes.node_is("gpu2", cuda="13.0", before=[*machine(None, cards=False), STORE_LISTENS])
     options = ["--backend", "gloo", "--op", "all-reduce", "-b", "1K", "-e", "1K", "-n", "10000", "--timeout", "10"]
     job = nodes.submit("--nodelist=gpu[1-2]", str(NCCL), *options, GPUSMOKE_RANKS="1")
     working(nodes, 2)
