@@ -98,6 +98,7 @@ class Runner:
         shutil.copy(STAND_INS / "python", tools / "python3")  # the runner's own
         (self.folder / "event.json").write_text(json.dumps(payload or {}))
         environment = {"CALLS": self.calls, "ARTIFACTS": self.artifacts, "REAL_PYTHON": sys.executable}
+        environment["BASH_ENV"] = STAND_INS / "step.bash"
         environment["STAND_IN_RECORD"] = ROOT / "tests/gpusmoke/data/h100-smoke.json"
         environment |= {name: value for name, value in told.items() if name.isupper()}
         variables = {name.upper(): value for name, value in told.items() if name.islower()}
