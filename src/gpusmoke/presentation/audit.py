@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpusmoke.facts import Facts, Json, listed
 from gpusmoke.presentation.gfm import items
+from gpusmoke.presentation.terminal import counted
 
 if TYPE_CHECKING:
     from gpusmoke.presentation.terminal import Page
@@ -54,7 +55,7 @@ def without_pytorch(rows: Sequence[Row]) -> Iterator[str]:
             sizes.setdefault(name, []).append(row["bytes"])
     for name, own in sizes.items():
         span = megabytes(min(own)) + (f" to {megabytes(max(own))}" if len(own) > 1 else "")
-        yield f"{name}: no PyTorch, {span} MB on {len(own)} platform{'' if len(own) == 1 else 's'}"
+        yield f"{name}: no PyTorch, {span} MB on {counted(len(own), 'platform')}"
 
 
 def arch_lists(rows: Sequence[Row]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from gpusmoke.measuring.formats import size_text
 from gpusmoke.presentation import progress
 from gpusmoke.presentation.html.tables import Table
 from gpusmoke.presentation.several import text
-from gpusmoke.presentation.terminal import Page
+from gpusmoke.presentation.terminal import Page, counted
 from gpusmoke.workers.parent import Event
 
 Row = dict[str, Json]
@@ -62,8 +62,7 @@ def by_operation(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 def heading(row: Row) -> str:
     """What was measured, on what."""
-    ranks, nodes = row.get("ranks"), row.get("nodes")
-    where = f"{ranks} rank{'' if ranks == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
+    where = f"{counted(row.get('ranks'), 'rank')} on {counted(row.get('nodes'), 'node')}"
     return f"{row['quantity']}, {row['dtype']}, {row['backend']}: {where}, {row['device']}"
 
 

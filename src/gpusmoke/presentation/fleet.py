@@ -11,7 +11,7 @@ from gpusmoke.facts import Facts, Json
 from gpusmoke.findings import Finding
 from gpusmoke.fleet.hostlist import shortened
 from gpusmoke.presentation.gfm import escaped, fenced
-from gpusmoke.presentation.terminal import MARKS, Page, closing
+from gpusmoke.presentation.terminal import MARKS, Page, closing, counted
 
 if TYPE_CHECKING:
     from gpusmoke.record import Record
@@ -82,14 +82,8 @@ def left_out(rows: Sequence[Row]) -> str:
     """What there was no room for."""
     counts = Counter(state(row) for row in rows)
     nodes = sum(row["count"] for row in rows)
-    return f"… and {len(rows)} more line{'' if len(rows) == 1 else 's'} about {counted(nodes, 'node')}: " + ", ".join(
-        f"{n} {what}" for what, n in counts.items()
-    )
-
-
-def counted(number: Json, what: str) -> str:
-    """So many of it, in words."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    states = ", ".join(f"{n} {what}" for what, n in counts.items())
+    return f"… and {counted(len(rows), 'more line')} about {counted(nodes, 'node')}: {states}"
 
 
 def advised(findings: Sequence[Finding]) -> Iterator[Finding]:

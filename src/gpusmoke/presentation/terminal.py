@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpusmoke.facts import Json
 from gpusmoke.findings import Finding
 from gpusmoke.presentation import shown_by
 from gpusmoke.presentation.alike import told_once
@@ -103,16 +104,20 @@ def show_finding(page: Page, about: str, found: Finding) -> None:
             page.add(text, style, mark=" " * MARK_WIDTH)
 
 
+def counted(number: Json, what: str) -> str:
+    """So many of it, in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def closing(record: Record) -> str:
     """The one sentence that says it all."""
     bad = [found.id for found in record.findings if found.severity == "problem"]
     if not record.complete:
         return "Interrupted: not complete, and so not healthy."
     if bad:
-        plural = "" if len(bad) == 1 else "s"
-        return f"{len(bad)} problem{plural} found: {', '.join(dict.fromkeys(bad))}."
+        return f"{counted(len(bad), 'problem')} found: {', '.join(dict.fromkeys(bad))}."
     warnings = sum(found.severity == "warning" for found in record.findings)
-    return "Healthy." if not warnings else f"Healthy, with {warnings} warning{'' if warnings == 1 else 's'}."
+    return "Healthy." if not warnings else f"Healthy, with {counted(warnings, 'warning')}."
 
 
 def show(record: Record, saved: Path | None = None) -> None:
